@@ -1,0 +1,1 @@
+"""Records only: what everything is called, and what it is made of."""

@@ -1,0 +1,21 @@
+"""Time and identity come from outside, so that a simulation can give them."""
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> int:
+        """Nanoseconds since the epoch."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    def new(self, prefix: str) -> str:
+        """A fresh id: the prefix (`j-`, `e-`, `n-`, or '') and a UUIDv4."""
+        ...
+
+    def seed(self) -> int:
+        """A fresh 64-bit seed for one decision."""
+        ...
