@@ -1,0 +1,1 @@
+"""The compute role: takes work in, carries it out, reports, and survives."""

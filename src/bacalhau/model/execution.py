@@ -82,7 +82,8 @@ class Execution(Record, kw_only=True):
     `revision` grows with each write of the orchestrator; messages carry it and a node
     ignores older ones. `lost` is the orchestrator's guess about a silent node: the slot
     is free again, yet the node is told to stop until it answers.
-    `attempt` counts the tries of this partition, from 1.
+    `attempt` counts the tries of this partition, from 1. `event_time` is when the newest
+    of its node's events happened that we have: older ones in a report are repetitions.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Execution(Record, kw_only=True):
     modify_time: int = 0
     start_time: int = 0
     end_time: int = 0
+    event_time: int = 0
 
     @property
     def is_live(self) -> bool:

@@ -85,7 +85,7 @@ class Ack(Record, kw_only=True, tag=True):
 
 
 class LogRequest(Record, kw_only=True, tag=True):
-    """Send me the output of an execution, from these byte offsets on."""
+    """Send me the output of an execution, from these byte offsets on (-1: from its end)."""
 
     stream_id: str
     execution_id: str

@@ -1,0 +1,1 @@
+"""The orchestrator role: admits jobs, schedules them, tells nodes, hears reports."""

@@ -49,6 +49,10 @@ class Store(Protocol):
         """All jobs that are not terminal, and terminal ones with unsettled executions."""
         ...
 
+    def live_job(self, job_id: str) -> Job | None:
+        """A job that is not terminal, or a terminal one with unsettled executions."""
+        ...
+
     def live_execution(self, execution_id: str) -> Execution | None:
         """An execution whose node has not said its last word."""
         ...

@@ -1,0 +1,69 @@
+"""Streams the output files of an execution while they grow."""
+
+import asyncio
+from pathlib import Path
+
+from bacalhau.compute.node import Node
+from bacalhau.model.message import LogChunk, LogRequest
+from bacalhau.ports.transport import ORCHESTRATOR
+
+CHUNK_BYTES = 64 * 1024
+STREAMS_MAX = 256
+LOOK_S = (0.001, 0.1)
+"""How soon a follower looks again: quickly after new output, then ever more slowly."""
+
+
+def start_stream(node: Node, request: LogRequest) -> None:
+    """Begin (or begin again, from other offsets) to send an execution's output."""
+    cancel_stream(node, request.stream_id)
+    if len(node.streams) >= STREAMS_MAX:
+        return  # the reader asks again
+    task = node.spawn(_stream(node, request), f"logs {request.execution_id}")
+    node.streams[request.stream_id] = task
+    task.add_done_callback(lambda _: node.streams.pop(request.stream_id, None))
+
+
+def cancel_stream(node: Node, stream_id: str) -> None:
+    task = node.streams.pop(stream_id, None)
+    if task is not None:
+        task.cancel()
+
+
+async def _stream(node: Node, request: LogRequest) -> None:
+    results = node.place_of(request.execution_id) / "results"
+    files = {1: results / "stdout", 2: results / "stderr"}
+    offsets = {1: request.stdout_offset, 2: request.stderr_offset}
+    for number, path in files.items():
+        if offsets[number] < 0:
+            offsets[number] = path.stat().st_size if path.exists() else 0
+    pause_s = LOOK_S[0]
+    while True:
+        held = node.held.get(request.execution_id)
+        ended = held is None or held.execution.is_settled
+        chunks = [
+            LogChunk(stream_id=request.stream_id, source=number, offset=offsets[number], data=data)
+            for number, path in files.items()
+            if (data := _read(path, offsets[number]))
+        ]
+        for chunk in chunks:
+            offsets[chunk.source] += len(chunk.data)
+        if chunks:
+            await node.transport.send(ORCHESTRATOR, chunks)
+            pause_s = LOOK_S[0]
+            continue
+        if ended or not request.follow:
+            error = "" if held is not None else "the node no longer holds this execution"
+            end = LogChunk(stream_id=request.stream_id, end=True, error=error)
+            await node.transport.send(ORCHESTRATOR, [end])
+            return
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, LOOK_S[1])
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(CHUNK_BYTES)
+    except OSError:
+        return b""

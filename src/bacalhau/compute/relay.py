@@ -1,0 +1,52 @@
+"""What the node has to say: made durable, sent, and repeated until acknowledged."""
+
+from bacalhau.compute.node import Node
+from bacalhau.compute.workspace import remove
+from bacalhau.model.message import Ack, Reports
+from bacalhau.ports.store import Entry
+from bacalhau.ports.transport import ORCHESTRATOR
+
+REPEAT_S = 2.0
+"""How long the node waits for an acknowledgement before it says a thing again."""
+
+
+async def relay(node: Node) -> None:
+    """Send news as it comes, in batches that grow while the last one is being written."""
+    while True:
+        await node.to_say.wait(REPEAT_S / 2)
+        now = node.clock.now()
+        due = now - int(REPEAT_S * 1e9)
+        fresh, node.unsaid = node.unsaid, {}
+        if fresh:
+            await node.journal.write([held.entry for held in fresh.values()])
+        late = [
+            held
+            for id_, held in node.held.items()
+            if held.entry.report and held.said_ns < due and id_ not in fresh
+        ]
+        batch = [*fresh.values(), *late]
+        reports = tuple(held.entry.report for held in batch if held.entry.report)
+        for held in batch:
+            held.said_ns = now
+        if reports and node.welcomed:
+            await node.transport.send(ORCHESTRATOR, [Reports(reports=reports)])
+
+
+async def acknowledged(node: Node, ack: Ack) -> None:
+    """The orchestrator has these reports: forget what is over, keep the rest without them."""
+    settled: list[str] = []
+    for execution_id, number in ack.reports:
+        held = node.held.get(execution_id)
+        if held is None or number < held.entry.number:
+            continue
+        held.entry = Entry(job=held.job, execution=held.execution, number=number)
+        if held.execution.is_settled and held.task is None:
+            settled.append(execution_id)
+            del node.held[execution_id]
+            node.unsaid.pop(execution_id, None)
+            if held.work is not None:
+                await node.executors[held.work.engine.type.lower()].release(execution_id)
+    if settled:
+        await node.journal.write([], forget=settled)
+        for execution_id in settled:
+            await remove(node.place_of(execution_id))

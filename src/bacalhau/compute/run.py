@@ -1,0 +1,233 @@
+"""One execution on this node, top to bottom: prepare, run, collect, publish, report."""
+
+import asyncio
+from pathlib import Path
+
+from bacalhau.compute.node import Held, Node
+from bacalhau.compute.upload import upload_log
+from bacalhau.compute.workspace import cut, prepare
+from bacalhau.model.errors import EngineFailed, Error
+from bacalhau.model.event import Topic
+from bacalhau.model.execution import Fault, FaultKind, Observed, RunOutput
+from bacalhau.model.job import SpecConfig
+from bacalhau.ports.executor import Executor, Outcome
+
+INLINE_BYTES = 2048
+"""How much of stdout and of stderr is kept in the execution's record, as in Bacalhau."""
+
+INTERRUPTED = Fault(
+    kind=FaultKind.NODE,
+    code="Interrupted",
+    message="the node was restarted and the run could not be found again",
+)
+
+
+async def run(node: Node, held: Held) -> None:
+    """Carry out an accepted execution, or go on with one that a restart interrupted.
+
+    Ends with exactly one terminal report, unless the node itself goes down first.
+    """
+    try:
+        fault, output, result = await _carry_out(node, held)
+    except EngineFailed as error:
+        fault, output, result = error.fault, None, SpecConfig()
+    except asyncio.CancelledError:
+        if not held.stop_reason:
+            raise  # the node goes down: the run may go on without it
+        await _end(node, held)
+        fault, output, result = None, None, SpecConfig()
+    except (Error, OSError, ValueError) as error:
+        fault = Fault(
+            kind=FaultKind.NODE,
+            code="NodeFailed",
+            message=f"{type(error).__name__}: {error}",
+            hint="See the log of the node.",
+        )
+        output, result = None, SpecConfig()
+    _conclude(node, held, fault, output, result)
+
+
+def _conclude(
+    node: Node, held: Held, fault: Fault | None, output: RunOutput | None, result: SpecConfig
+) -> None:
+    ended = node.clock.now()
+    if held.stop_reason:
+        node.say(
+            held,
+            Topic.EXECUTION,
+            held.stop_reason,
+            observed=Observed.CANCELLED,
+            observed_message=held.stop_reason,
+            output=output,
+            result=result,
+            end_time=ended,
+        )
+    elif fault is None:
+        node.say(
+            held,
+            Topic.EXECUTION,
+            "Completed successfully",
+            observed=Observed.COMPLETED,
+            output=output,
+            result=result,
+            end_time=ended,
+        )
+    else:
+        details = {"IsError": "true", "ErrorCode": fault.code, "FailsExecution": "true"}
+        if fault.hint:
+            details["Hint"] = fault.hint
+        if fault.kind is not FaultKind.PERMANENT:
+            details["Retryable"] = "true"
+        node.say(
+            held,
+            Topic.RUNNING,
+            fault.message,
+            details=details,
+            observed=Observed.FAILED,
+            observed_message=fault.message,
+            fault=fault,
+            output=output,
+            result=result,
+            end_time=ended,
+        )
+
+
+async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | None, SpecConfig]:
+    task = held.job.spec.task
+    executor = node.executors.get(task.engine.type.lower())
+    if executor is None:
+        raise EngineFailed(
+            Fault(
+                kind=FaultKind.TRANSIENT,
+                code="EngineAbsent",
+                message=f"this node has no engine '{task.engine.type}'",
+            )
+        )
+    held.work = await prepare(node, held, held.restored)
+    if held.restored:
+        if not await executor.attach(held.work):
+            raise EngineFailed(INTERRUPTED)
+        node.say(held, Topic.RESTART, "Found the run again after a restart of the node")
+    else:
+        await executor.start(held.work)
+        node.say(
+            held,
+            Topic.EXECUTION,
+            "Running",
+            observed=Observed.RUNNING,
+            start_time=node.clock.now(),
+        )
+    outcome = await _outcome(node, held, executor)
+    results = Path(held.work.stdout).parent
+    (results / "exitCode").write_text(str(outcome.exit_code))
+    output = await _collect(node, held, results, outcome)
+    result = await _publish(node, held, results)
+    return _verdict(held, outcome), output, result
+
+
+async def _end(node: Node, held: Held) -> None:
+    """Stop what was cut off between its start and its end."""
+    executor = node.executors.get(held.job.spec.task.engine.type.lower())
+    if executor is not None and held.work is not None:
+        await executor.stop(held.execution.id, node.config.compute.stop_grace)
+
+
+async def _outcome(node: Node, held: Held, executor: Executor) -> Outcome:
+    """Wait for the end, within the execution time-out; a wish to stop ends it earlier."""
+    execution_id = held.execution.id
+    if held.stop_reason:  # wished for while the node was down
+        await executor.stop(execution_id, node.config.compute.stop_grace)
+    limit_s = 0
+    timeout_s: float | None = None
+    if held.job.spec.type.is_finite:
+        timeouts = held.job.spec.task.timeouts
+        limit_s = timeouts.execution_timeout or timeouts.total_timeout
+        if limit_s:
+            ran_s = (node.clock.now() - held.execution.start_time) / 1e9
+            timeout_s = max(0.0, limit_s - ran_s)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await executor.wait(execution_id)
+    except TimeoutError:
+        await executor.stop(execution_id, node.config.compute.stop_grace)
+        outcome = await executor.wait(execution_id)
+        return Outcome(
+            exit_code=outcome.exit_code,
+            fault=Fault(
+                kind=FaultKind.USER,
+                code="ExecutionTimeout",
+                message=f"stopped after its execution time-out of {limit_s} s",
+                hint="Raise Timeouts.ExecutionTimeout, or give it more CPU.",
+            ),
+            usage=outcome.usage,
+        )
+    except asyncio.CancelledError:
+        if not held.stop_reason:
+            raise
+        current = asyncio.current_task()
+        if current is not None:
+            current.uncancel()
+        await executor.stop(execution_id, node.config.compute.stop_grace)
+        return await executor.wait(execution_id)
+
+
+def _verdict(held: Held, outcome: Outcome) -> Fault | None:
+    if outcome.fault is not None:
+        return outcome.fault
+    if not held.job.spec.type.is_finite and not held.stop_reason:
+        return Fault(
+            kind=FaultKind.USER,
+            code="EndedUnexpectedly",
+            message=f"a {held.job.spec.type} job ended by itself, exit code {outcome.exit_code}",
+        )
+    if outcome.exit_code != 0:
+        return Fault(
+            kind=FaultKind.USER,
+            code="ExitCode",
+            message=f"the program ended with exit code {outcome.exit_code}",
+            hint="Its output is kept: see the logs of the job.",
+        )
+    return None
+
+
+async def _collect(node: Node, held: Held, results: Path, outcome: Outcome) -> RunOutput:
+    stdout, stdout_truncated = cut(results / "stdout", INLINE_BYTES)
+    stderr, stderr_truncated = cut(results / "stderr", INLINE_BYTES)
+    for name, truncated in (("stdout", stdout_truncated), ("stderr", stderr_truncated)):
+        if truncated:
+            await upload_log(node, held, results / name)
+    return RunOutput(
+        stdout=stdout,
+        stdout_truncated=stdout_truncated,
+        stderr=stderr,
+        stderr_truncated=stderr_truncated,
+        exit_code=outcome.exit_code,
+    )
+
+
+async def _publish(node: Node, held: Held, results: Path) -> SpecConfig:
+    """Publish what is there, also after a failure; a managed result without files needs none."""
+    task = held.job.spec.task
+    wanted = task.publisher
+    name = wanted.type.lower()
+    if not name:
+        return SpecConfig()
+    if name == "managed" and not task.result_paths:
+        return SpecConfig(type="managed")
+    publisher = node.publishers.get(name)
+    if publisher is None:
+        raise EngineFailed(
+            Fault(
+                kind=FaultKind.TRANSIENT,
+                code="PublisherAbsent",
+                message=f"this node has no publisher '{wanted.type}'",
+            )
+        )
+    if name != "noop":
+        node.say(
+            held,
+            Topic.PUBLISHING,
+            f"Publishing results ({wanted.type})",
+            observed=Observed.PUBLISHING,
+        )
+    return await publisher.publish(held.execution, wanted, results)
