@@ -3,8 +3,8 @@
     config = read_here(["config.yaml", "API.Port=1235"]).config
     config.orchestrator.node_manager.disconnect_timeout   # seconds, as float
 
-Durations are seconds, sizes are bytes, lists are tuples. `configure({"API.Port": 0})` makes
-one in code. The table of all keys is keys.py.
+Durations are seconds, sizes are texts that parse_bytes() reads, lists are tuples. In code,
+`configure({"API.Port": 0})` makes one. The table of all keys is keys.py.
 """
 
 from bacalhau.config.keys import Config

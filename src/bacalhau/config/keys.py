@@ -5,8 +5,6 @@ follow the reference: top level, API, orchestrator, compute, back ends, job defa
 """
 
 from bacalhau.config.section import (
-    GB,
-    MB,
     Section,
     duration,
     named,
@@ -101,7 +99,7 @@ class Api(Section):
     port = number(1234, "Port to listen on, and to talk to.", high=PORT_MAX)
     tls: ApiTls
     auth: ApiAuth
-    max_body_size = size(10 * MB, "Largest request body, uploads of results aside.", ours=True)
+    max_body_size = size("10MB", "Largest request body, uploads of results aside.", ours=True)
     rate_limit = number(1000, "Requests per second and client address; 0: no limit.", ours=True)
     handler_timeout = duration(30, "Longest time for answering one request.", ours=True)
 
@@ -221,7 +219,7 @@ class Compute(Section):
     max_executions = number(1000, "Executions at one time, waiting ones included.", low=1,
                             ours=True)  # fmt: skip
     output_limit = size(
-        GB, "Bytes of stdout, stderr (each) and outputs of one execution when the job asks for "
+        "1GB", "Bytes of stdout, stderr (each) and outputs of one execution when the job asks for "
         "no disk; 0: no limit.", ours=True,
     )  # fmt: skip
     stop_grace = duration(5, "Time between asking a program to end and ending it.", ours=True)
@@ -274,7 +272,7 @@ class Ipfs(Section):
 
 
 class UrlSource(Section):
-    max_size = size(10 * GB, "Largest download; 0: no limit.", ours=True)
+    max_size = size("10GB", "Largest download; 0: no limit.", ours=True)
     allow_private = switch(
         False, "Let jobs fetch from loopback, private and link-local addresses.", ours=True
     )
@@ -311,7 +309,7 @@ class LocalPublisher(Section):
 
 
 class Managed(Section):
-    max_size = size(10 * GB, "Largest result of one execution; 0: no limit.", ours=True)
+    max_size = size("10GB", "Largest result of one execution; 0: no limit.", ours=True)
     url_expiration = duration(HOUR, "How long signed URLs work.", low=1, ours=True)
 
 
@@ -414,9 +412,9 @@ class Retention(Section):
 class Limits(Section):
     max_count = number(1_000_000, "Largest Count of a job.", low=1, ours=True)
     max_jobs = number(1_000_000, "Jobs that have not ended, at one time.", low=1, ours=True)
-    max_spec_size = size(MB, "Largest job specification.", low=1, ours=True)
+    max_spec_size = size("1MB", "Largest job specification.", ours=True)
     max_log_size = size(
-        100 * MB, "Bytes of stdout and of stderr kept for replay, per execution.", ours=True
+        "100MB", "Bytes of stdout and of stderr kept for replay, per execution.", ours=True
     )
     max_log_streams = number(1000, "Clients that read logs at one time.", low=1, ours=True)
 

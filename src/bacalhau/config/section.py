@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ACRONYMS = {"API", "CA", "CPU", "GPU", "HTTP", "ID", "IPFS", "JWKS", "TLS", "TTL", "UI", "URL",
             "WASM", "S3"}  # fmt: skip
-KB, MB, GB = 1000, 1000**2, 1000**3
 _DURATION = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3,
@@ -112,9 +111,9 @@ def duration(default: float, doc: str, *, low: float = 0.0, ours: bool = False) 
     return Key("duration", float(default), doc, low=low, ours=ours)  # type: ignore[return-value]  # see above
 
 
-def size(default: int, doc: str, *, low: int = 0, ours: bool = False) -> int:
-    """Bytes; written like `10MB` or `1GiB`."""
-    return Key("size", default, doc, low=low, ours=ours)  # type: ignore[return-value]  # see above
+def size(default: str, doc: str, *, ours: bool = False) -> str:
+    """A number of bytes as people write it, such as `10MB` or `1GiB`: checked, kept as text."""
+    return Key("size", default, doc, ours=ours)  # type: ignore[return-value]  # see above
 
 
 def words(default: tuple[str, ...], doc: str, *, ours: bool = False) -> tuple[str, ...]:
@@ -155,6 +154,10 @@ class Section:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a configuration is never changed; {name} stays as it is")
+
+    def but(self, **changes: object) -> "Self":
+        """This section with some attributes changed."""
+        return type(self)(**{**self.__dict__, **changes})
 
     __delattr__ = None  # type: ignore[assignment]  # as frozen as the rest
 
@@ -230,14 +233,6 @@ def _decimal(amount: int, scale: int) -> str:
     whole, part = divmod(amount, scale)
     digits = len(str(scale)) - 1
     return f"{whole}.{part:0{digits}d}".rstrip("0") if part else str(whole)
-
-
-def amount(given: int) -> str:
-    """Bytes as a person writes them: 10_000_000 -> `10MB`, 1536 -> `1536`."""
-    for unit, scale in (("GB", GB), ("MB", MB), ("KB", KB)):
-        if given and given % scale == 0:
-            return f"{given // scale}{unit}"
-    return str(given)
 
 
 def parse(key: Key, given: str, *, strict: bool = True) -> object:
@@ -316,13 +311,15 @@ def _to_duration(key: Key, given: object, from_file: bool) -> float:
     raise ValueError("a duration such as 30s, 1h30m or 100ms")
 
 
-def _to_size(key: Key, given: object, from_file: bool) -> int:
-    from bacalhau.model.resources import parse_bytes
+def _to_size(key: Key, given: object, from_file: bool) -> str:
+    from bacalhau.model.resources import parse_bytes  # only when needed: it brings in msgspec
 
+    word = _scalar(given)
     try:
-        return parse_bytes(_scalar(given))
+        parse_bytes(word)
     except ValueError:
         raise ValueError("a size such as 512MB, 1GiB or 4096") from None
+    return word
 
 
 def _to_list(key: Key, given: object, from_file: bool) -> tuple[str, ...]:
@@ -389,8 +386,6 @@ def show(key: Key, value: object, *, mask: bool = False) -> object:
         return "********"
     if key.kind == "duration":
         return go_duration(value)  # type: ignore[arg-type]  # this kind holds floats
-    if key.kind == "size":
-        return amount(int(value))  # type: ignore[call-overload]  # holds ints
     if isinstance(value, tuple):
         return [_show_record(item, mask) for item in value]
     if isinstance(value, Mapping):
