@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from bacalhau import __version__
 from bacalhau.api import create_app
@@ -23,11 +23,10 @@ from bacalhau.compute import agent
 from bacalhau.compute.capacity import detect, share
 from bacalhau.compute.node import Node
 from bacalhau.compute.upload import request_upload
-from bacalhau.config import Config
-from bacalhau.model.base import evolve
+from bacalhau.config import Config, configure
 from bacalhau.model.errors import Conflict, Error, Rejected
 from bacalhau.model.node import NodeInfo, NodeRole
-from bacalhau.model.resources import parse_bytes
+from bacalhau.orchestrator.facts import defaults
 from bacalhau.orchestrator.role import Orchestrator
 from bacalhau.orchestrator.state import State
 from bacalhau.ports.plugins import find
@@ -71,20 +70,19 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    config: Config, *, name: str = "", nodes: tuple[str, ...] = ()
+    config: Config, *, name: str = "", nodes: Mapping[str, Config] | None = None
 ) -> AsyncIterator[Running]:
     """Start what the config asks for, yield when the API answers, end everything after.
 
-    `nodes` are the names of further compute nodes in this process (for the dev stack): each
-    gets a directory of its own. Raises Conflict when the data directory is in use.
+    `nodes` are compute nodes by name, each with a config and a directory of its own, instead
+    of the one that the config asks for. Raises Conflict when the data directory is in use.
     """
-    data = Path(config.data_dir)
-    data.mkdir(parents=True, exist_ok=True)
+    data = _directory(config.data_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(_only_process(data))
         node_id = _node_name(data, name, config)
         clock, ids, network = SystemClock(), UuidIds(), MemoryNetwork()
-        store = await _open_store(config, data / "orchestrator")
+        store = _open_store(config, _directory(data / "orchestrator"))
         stack.push_async_callback(store.close)
         sockets = listen(config.api.host, config.api.port)
         port = sockets[0].getsockname()[1]
@@ -104,14 +102,16 @@ async def running(
             clock=clock,
             ids=ids,
             object_key=_secret(data / "orchestrator" / "objects.key"),
+            defaults=defaults(config),
             base_url=url,
         )
         orchestrator = Orchestrator(state)
-        names = nodes or ((node_id,) if config.compute.enabled else ())
+        if nodes is None:
+            nodes = {node_id: config} if config.compute.enabled else {}
         members = []
-        for member in names:
-            place = data / "compute" if member == node_id else data / "nodes" / member / "compute"
-            node = await _open_node(config, member, place, network, clock, ids, data)
+        for member, own in nodes.items():
+            place = data / "compute" if member == node_id else data / "nodes" / member
+            node = _open_node(own, member, _directory(place), network, clock, ids)
             stack.push_async_callback(node.journal.close)
             members.append(node)
         token = _token(data / "admin.token")
@@ -131,8 +131,13 @@ async def running(
                     task.cancel()
 
 
-async def _open_store(config: Config, directory: Path) -> Store:
+def _directory(path: str | Path) -> Path:
+    directory = Path(path)
     directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _open_store(config: Config, directory: Path) -> Store:
     kind = config.store.type.lower()
     opener = find("stores").get(kind)
     if opener is None:
@@ -142,25 +147,21 @@ async def _open_store(config: Config, directory: Path) -> Store:
         )
     open_ = opener.load()
     if kind == "memory":
-        store: Store = open_()
-    else:
-        store = await open_.open(directory / "state.db", config.store.synchronous.upper())
-    return store
+        return cast("Store", open_())
+    return cast("Store", open_(directory / "state.db", config.store.synchronous.upper()))
 
 
-async def _open_node(
+def _open_node(
     config: Config,
     node_id: str,
     directory: Path,
     network: MemoryNetwork,
     clock: SystemClock,
     ids: UuidIds,
-    data: Path,
 ) -> Node:
     from bacalhau.publishers.managed import upload
     from bacalhau.stores.journal import MemoryJournal, SqliteJournal
 
-    directory.mkdir(parents=True, exist_ok=True)
     part = config.compute.allocated_capacity
     capacity = share(
         detect(directory), cpu=part.cpu, memory=part.memory, disk=part.disk, gpu=part.gpu
@@ -168,9 +169,8 @@ async def _open_node(
     if config.store.type.lower() == "memory":
         journal: Journal = MemoryJournal()
     else:
-        journal = await SqliteJournal.open(
-            directory / "journal.db", config.store.synchronous.upper()
-        )
+        synchronous: Any = config.store.synchronous.upper()
+        journal = SqliteJournal(directory / "journal.db", synchronous)
     admission = config.job_admission_control
     holder: list[Node] = []
 
@@ -249,7 +249,7 @@ def _sources(config: Config) -> dict[str, Any]:
             "local": lambda make: make(allow=allow),
             "localdirectory": lambda make: make(allow=allow),
             "urldownload": lambda make: make(
-                max_size=parse_bytes(url.max_size),
+                max_size=url.max_size,
                 allow_private=url.allow_private,
                 read_timeout_s=config.input_sources.read_timeout,
                 attempts=config.input_sources.max_retry_count,
@@ -422,15 +422,20 @@ def run_devstack(
         )
     if bad_computes:
         raise Rejected("--bad-computes is not offered", hint="Faults are simulated by make sim.")
-    members = tuple(f"node-{number}" for number in range(computes + hybrids))
+    members = {
+        f"node-{number}": configure(
+            {"Labels": {**config.labels, "id": f"node-{number}", "env": "devstack"}}, config
+        )
+        for number in range(computes + hybrids)
+    }
     if random_ports:
-        config = evolve(config, api=evolve(config.api, port=0))
+        config = configure({"API.Port": 0}, config)
     with tempfile.TemporaryDirectory(prefix="bacalhau-devstack-") as scratch:
-        config = evolve(config, data_dir=stack_repo or scratch)
+        config = configure({"DataDir": stack_repo or scratch}, config)
         return _run(_devstack(config, members))
 
 
-async def _devstack(config: Config, members: tuple[str, ...]) -> None:
+async def _devstack(config: Config, members: Mapping[str, Config]) -> None:
     async with running(config, name="orchestrator", nodes=members) as here:
         _announce(Path(config.data_dir) / "bacalhau.run", here.port)
         print(

@@ -66,7 +66,7 @@ class Node:
     held: dict[str, Held] = field(default_factory=dict)
     waiting: dict[str, Held] = field(default_factory=dict)
     running: dict[str, Held] = field(default_factory=dict)
-    used: Resources = Resources()
+    used: Resources = field(default_factory=Resources)
     recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     welcomed: bool = False
     told_lookahead: int = 0

@@ -122,7 +122,7 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | 
     (results / "exitCode").write_text(str(outcome.exit_code))
     output = await _collect(node, held, results, outcome)
     result = await _publish(node, held, results)
-    return _verdict(held, outcome), output, result
+    return _verdict(outcome), output, result
 
 
 async def _end(node: Node, held: Held) -> None:
@@ -171,15 +171,9 @@ async def _outcome(node: Node, held: Held, executor: Executor) -> Outcome:
         return await executor.wait(execution_id)
 
 
-def _verdict(held: Held, outcome: Outcome) -> Fault | None:
+def _verdict(outcome: Outcome) -> Fault | None:
     if outcome.fault is not None:
         return outcome.fault
-    if not held.job.spec.type.is_finite and not held.stop_reason:
-        return Fault(
-            kind=FaultKind.USER,
-            code="EndedUnexpectedly",
-            message=f"a {held.job.spec.type} job ended by itself, exit code {outcome.exit_code}",
-        )
     if outcome.exit_code != 0:
         return Fault(
             kind=FaultKind.USER,

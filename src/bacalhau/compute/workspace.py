@@ -18,7 +18,6 @@ from bacalhau.model.errors import EngineFailed
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Fault, FaultKind, Observed
 from bacalhau.model.job import InputSource
-from bacalhau.model.resources import parse_bytes
 from bacalhau.ports.executor import Mount, Work
 
 
@@ -52,7 +51,7 @@ async def prepare(node: Node, held: Held, resume: bool) -> Work:
         directory=str(place / "engine"),
         stdout=str(results / "stdout"),
         stderr=str(results / "stderr"),
-        output_limit=held.wanted.disk or parse_bytes(node.config.compute.output_limit),
+        output_limit=held.wanted.disk or node.config.compute.output_limit,
     )
 
 
@@ -85,11 +84,15 @@ async def _fetch(node: Node, item: InputSource, directory: Path) -> Mount:
                 message=f"input '{item.target}': this node has no source '{item.source.type}'",
             )
         )
-    if directory.exists():  # what an interrupted try left
-        await remove(directory)
-    directory.mkdir(parents=True)
+    await asyncio.to_thread(_make_empty, directory)
     fetched = await source.fetch(item.source, directory, lambda _done, _total: None)
     return Mount(source=fetched.path, target=item.target, read_only=fetched.read_only)
+
+
+def _make_empty(directory: Path) -> None:
+    if directory.exists():  # what an interrupted try left
+        _remove(directory)
+    directory.mkdir(parents=True)
 
 
 def environment(held: Held, environ: Mapping[str, str], allowed: tuple[str, ...]) -> dict[str, str]:
@@ -144,10 +147,15 @@ def cut(path: Path, limit: int) -> tuple[str, bool]:
 
 async def remove(directory: Path) -> None:
     """Delete a directory tree, whatever permissions a job left in it."""
-    if (directory / "inputs").exists() or _holds_directories(directory / "results"):
+    if _may_be_large(directory):
         await asyncio.to_thread(_remove, directory)
     else:
         _remove(directory)
+
+
+def _may_be_large(directory: Path) -> bool:
+    """Only trees with inputs or outputs are worth a thread."""
+    return (directory / "inputs").exists() or _holds_directories(directory / "results")
 
 
 def _holds_directories(directory: Path) -> bool:

@@ -1,5 +1,6 @@
 """Tells nodes what their executions' rows say, and repeats it until they answer."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from bacalhau.core import messages
@@ -18,7 +19,7 @@ async def dispatch(state: State) -> None:
     last = state.clock.now()
     while True:
         await state.to_tell.wait(REPEAT_S / 2)
-        news, state.news = state.news, type(state.news)(dict)
+        news, state.news = state.news, defaultdict(dict)
         greeted, state.greeted = state.greeted, set()
         now = state.clock.now()
         repeat = now - last >= REPEAT_S * 1e9

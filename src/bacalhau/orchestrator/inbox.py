@@ -7,7 +7,7 @@ from bacalhau.core import lifecycle
 from bacalhau.model.base import evolve
 from bacalhau.model.errors import Conflict, Unavailable
 from bacalhau.model.event import Event
-from bacalhau.model.execution import Execution
+from bacalhau.model.execution import Execution, Observed
 from bacalhau.model.message import (
     Ack,
     Goodbye,
@@ -121,6 +121,17 @@ def _merge(
     rows: dict[str, Execution] = {}
     events: list[Event] = []
     unknown: dict[str, list[tuple[str, int, str]]] = {}
+    completed: set[tuple[str, int, int]] = set()
+
+    def filled(stored: Execution) -> bool:
+        """Has another execution completed this partition, before or in this very batch?"""
+        if (stored.job_id, stored.job_version, stored.partition) in completed:
+            return True
+        views = state.store.views([stored.job_id])
+        return bool(views) and (
+            views[0].job.version == stored.job_version and stored.partition in views[0].done
+        )
+
     for node_id, reports in batch.items():
         for execution_id, report in reports.items():
             word = report.execution
@@ -135,7 +146,11 @@ def _merge(
                 log.warning("node %s reports execution %s of another node", node_id, execution_id)
                 continue
             fresh = [event for event in report.events if event.time > stored.event_time]
-            row = lifecycle.observe(stored, word, now)
+            row = lifecycle.observe(
+                stored, word, now, finite=_is_finite(state, stored), filled=filled(stored)
+            )
+            if row is not None and row.observed is Observed.COMPLETED:
+                completed.add((stored.job_id, stored.job_version, stored.partition))
             if row is None and not fresh:
                 continue
             if row is None:
@@ -145,6 +160,11 @@ def _merge(
             rows[execution_id] = row
             events.extend(fresh)
     return rows, events, unknown
+
+
+def _is_finite(state: State, execution: Execution) -> bool:
+    job = state.store.live_job(execution.job_id)
+    return job is None or job.spec.type.is_finite
 
 
 def _look(state: State, rows: dict[str, Execution]) -> None:

@@ -3,10 +3,10 @@
 import logging
 
 from bacalhau.core import membership
-from bacalhau.model.base import evolve
 from bacalhau.model.errors import Conflict, NotFound, Rejected
-from bacalhau.model.message import Goodbye, Heartbeat, Hello, Welcome
-from bacalhau.model.node import Connection, Membership, Node
+from bacalhau.model.message import Goodbye, Heartbeat, Hello, Stop, Welcome
+from bacalhau.model.message import Message as WireMessage
+from bacalhau.model.node import Membership, Node
 from bacalhau.model.plan import Change
 from bacalhau.orchestrator.state import Seen, State
 
@@ -32,14 +32,19 @@ async def hello(state: State, sender: str, message: Hello) -> None:
         known, message, now, manual_approval=state.config.orchestrator.node_manager.manual_approval
     )
     restarted = known is not None and known.boot_id != message.boot_id
-    gone = membership.missing(frozenset(message.holds), restarted, state.store.unsettled(sender))
+    mine = state.store.unsettled(sender)
+    gone = membership.missing(message.holds, restarted, mine, now)
     if row is not known or gone:
         await state.commit(Change(nodes=(row,) if row is not known else (), executions=gone))
     state.seen[sender] = Seen(now)
     if row.membership is Membership.REJECTED:
         await _refuse(state, sender, row.message or "rejected by the operator")
         return
-    await state.transport.send(sender, [Welcome(accepted=True)])
+    answer: list[WireMessage] = [Welcome(accepted=True)]
+    unwanted = membership.unwanted(message.holds, mine)
+    if unwanted:
+        answer.append(Stop(executions=tuple((id_, 0, "no longer wanted") for id_ in unwanted)))
+    await state.transport.send(sender, answer)
     state.greeted.add(sender)
     state.to_tell.set()
     for execution in gone:
@@ -57,21 +62,12 @@ async def _refuse(state: State, sender: str, reason: str) -> None:
 async def heartbeat(state: State, sender: str, message: Heartbeat) -> None:
     """A sign of life; an unknown or restarted node is asked to introduce itself."""
     node = node_of(state, sender)
-    if (
-        node is None
-        or node.connection is not Connection.CONNECTED
-        or node.boot_id != message.boot_id
-    ):
+    row = membership.heartbeat(node, message, state.clock.now())
+    if node is None or row is None:
         await _refuse(state, sender, "say hello first")
         return
     state.seen[sender] = Seen(state.clock.now(), message.running, message.waiting)
-    if message.lookahead != node.lookahead:
-        row = evolve(
-            node,
-            lookahead=message.lookahead,
-            revision=node.revision + 1,
-            modify_time=state.clock.now(),
-        )
+    if row is not node:
         try:
             await state.commit(Change(nodes=(row,)))
         except Conflict:

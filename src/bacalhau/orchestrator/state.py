@@ -2,14 +2,16 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bacalhau.config import Config
 from bacalhau.core import messages
+from bacalhau.core.normal import Defaults
 from bacalhau.core.queue import Queue
 from bacalhau.core.schedule.feasible import signature
 from bacalhau.model.execution import Execution
-from bacalhau.model.job import Job
+from bacalhau.model.job import Job, JobType
 from bacalhau.model.message import LogChunk
 from bacalhau.model.node import NodeInfo
 from bacalhau.model.plan import Change
@@ -41,6 +43,7 @@ class State:
     clock: Clock
     ids: Ids
     object_key: bytes
+    defaults: Mapping[JobType, Defaults]
     base_url: str = ""
 
     queue: Queue = field(default_factory=Queue)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bacalhau.core import admit as admission
-from bacalhau.core.admit import Admitted, Facts, NoChangeNeeded
+from bacalhau.core.admit import Admitted, Unchanged
 from bacalhau.core.diff import diff
 from bacalhau.model.errors import Conflict, Error, Limit, NoChange, NotFound, Rejected
 from bacalhau.model.job import DEFAULT_NAMESPACE, Job, JobSpec, JobState
 from bacalhau.model.plan import Change
+from bacalhau.orchestrator.facts import facts
 from bacalhau.orchestrator.state import State
 from bacalhau.ports.cluster import Submitted
 
@@ -104,7 +105,7 @@ async def _admit(
     )
     if isinstance(answer, tuple):
         raise Rejected(*answer)
-    if isinstance(answer, NoChangeNeeded):
+    if isinstance(answer, Unchanged):
         raise NoChange(
             f"no changes detected for new job spec. Job name: '{spec.name}'",
             hint="Use --force to submit it as a new version anyway.",
@@ -141,16 +142,11 @@ async def rerun(state: State, job_id: str, version: int, actor: str) -> Submitte
         old = await state.store.job(job_id, version)
         if old is None:
             raise NotFound(f"job {job_id} has no version {version}")
-        if job.state in (JobState.PENDING, JobState.HELD):
-            raise Conflict(
-                f"cannot rerun job in state {job.state.value.capitalize()}",
-                hint="Stop it first, or wait until it runs.",
-            )
         admitted = admission.rerun(
             job, old.spec, facts(state, existing=job, force=True, actor=actor)
         )
-        if isinstance(admitted, tuple):
-            raise Rejected(*admitted)
+        if isinstance(admitted, str):
+            raise Conflict(admitted, hint="Stop it first, or wait until it runs.")
         try:
             await state.commit(admitted.change)
         except Conflict:
@@ -188,7 +184,8 @@ async def compare(state: State, spec: JobSpec) -> tuple[str, tuple[str, ...]]:
     answer = admission.admit(spec, facts(state, existing=existing, force=True, actor=""))
     if isinstance(answer, tuple):
         raise Rejected(*answer)
-    assert isinstance(answer, Admitted)  # forced
+    if isinstance(answer, Unchanged):
+        return "", answer.warnings
     return diff(existing.spec, answer.job.spec), answer.warnings
 
 
