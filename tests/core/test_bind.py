@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bacalhau.core import bind as binding
-from bacalhau.core.bind import Submitted, bind, bind_noting_unknown
+from bacalhau.core.bind import bind, bind_job, bind_noting_unknown
 from bacalhau.model.errors import Rejected
 from bacalhau.model.job import JobSpec, JobType, NetworkType, Requirement, Retry
 
@@ -130,9 +130,13 @@ def test_the_list_of_faults_ends_somewhere():
     assert len(found) == binding.MAX_FAULTS + 1
 
 
-def test_a_submission_carries_what_the_orchestrator_decides():
-    bound = bind(Submitted, SMALL | {"ID": "x", "State": {"StateType": "Undefined"}, "Version": 3})
-    assert (bound.id, bound.state, bound.version) == ("x", {"StateType": "Undefined"}, 3)
+def test_what_the_orchestrator_decides_is_told_apart():
+    state = {"StateType": "Undefined"}
+    spec, given_ = bind_job(SMALL | {"id": "x", "State": state, "Version": 3, "Revision": None})
+    assert spec == bind(JobSpec, SMALL)
+    assert given_ == {"ID": "x", "State": state, "Version": 3}
+    with pytest.raises(Rejected, match="Version: expected integer, got string"):
+        bind_job(SMALL | {"VERSION": "3"})
 
 
 _keys = st.sampled_from(
@@ -154,7 +158,7 @@ _json = st.recursive(
 @given(_json | st.dictionaries(_keys, _json))
 def test_anything_is_bound_or_rejected(obj):
     try:
-        bound = bind(Submitted, obj)
+        spec, _ = bind_job(obj)
     except Rejected:
         return
-    assert isinstance(bound, Submitted)
+    assert isinstance(spec, JobSpec)

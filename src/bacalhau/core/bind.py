@@ -36,20 +36,6 @@ T = TypeVar("T", bound=Record)
 Path = tuple[str | int, ...]
 
 
-class Submitted(JobSpec, kw_only=True):
-    """A job as clients send it: the spec, and fields which the orchestrator decides.
-
-    Admission warns of the latter; only a service or daemon may bring its own `id`.
-    """
-
-    id: str = ""
-    state: dict[str, Any] = {}
-    version: int = 0
-    revision: int = 0
-    create_time: int = 0
-    modify_time: int = 0
-
-
 def bind(kind: type[T], obj: object) -> T:
     """The record that this object describes. Raises Rejected with every fault found."""
     return bind_noting_unknown(kind, obj)[0]
@@ -65,6 +51,41 @@ def bind_noting_unknown(kind: type[T], obj: object) -> tuple[T, tuple[str, ...]]
     if work.faults:
         raise Rejected(*work.faults)
     return record, tuple(work.unknown)
+
+
+def bind_job(obj: object) -> tuple[JobSpec, dict[str, Any]]:
+    """The spec, and the fields a client sent although the orchestrator decides them.
+
+    The latter are ID, State, Version, Revision, CreateTime, ModifyTime: checked, by those
+    names, for the warnings of `admit`. Raises Rejected.
+    """
+    if not isinstance(obj, dict):
+        raise Rejected(f"job: expected object, got {_name(obj)}")
+    spec: dict[Any, Any] = {}
+    given: dict[str, Any] = {}
+    for key, item in obj.items():
+        wire = _GIVEN.get(key.lower()) if isinstance(key, str) else None
+        if wire is None:
+            spec[key] = item
+        elif item is not None:
+            given[wire] = item
+    if given:
+        bind(_Given, given)
+    return bind(JobSpec, spec), given
+
+
+class _Given(Record, kw_only=True):
+    """Of which types those fields are."""
+
+    id: str = ""
+    state: dict[str, Any] = {}
+    version: int = 0
+    revision: int = 0
+    create_time: int = 0
+    modify_time: int = 0
+
+
+_GIVEN = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(_Given)}
 
 
 class _TooMuch(Exception):
