@@ -26,6 +26,7 @@ from bacalhau.compute.upload import request_upload
 from bacalhau.config import Config, configure
 from bacalhau.model.errors import Conflict, Error, Rejected
 from bacalhau.model.node import NodeInfo, NodeRole
+from bacalhau.model.resources import parse_bytes
 from bacalhau.orchestrator.facts import defaults
 from bacalhau.orchestrator.role import Orchestrator
 from bacalhau.orchestrator.state import State
@@ -249,7 +250,7 @@ def _sources(config: Config) -> dict[str, Any]:
             "local": lambda make: make(allow=allow),
             "localdirectory": lambda make: make(allow=allow),
             "urldownload": lambda make: make(
-                max_size=url.max_size,
+                max_size=parse_bytes(url.max_size),
                 allow_private=url.allow_private,
                 read_timeout_s=config.input_sources.read_timeout,
                 attempts=config.input_sources.max_retry_count,

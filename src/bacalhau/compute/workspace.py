@@ -18,6 +18,7 @@ from bacalhau.model.errors import EngineFailed
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Fault, FaultKind, Observed
 from bacalhau.model.job import InputSource
+from bacalhau.model.resources import parse_bytes
 from bacalhau.ports.executor import Mount, Work
 
 
@@ -51,7 +52,7 @@ async def prepare(node: Node, held: Held, resume: bool) -> Work:
         directory=str(place / "engine"),
         stdout=str(results / "stdout"),
         stderr=str(results / "stderr"),
-        output_limit=held.wanted.disk or node.config.compute.output_limit,
+        output_limit=held.wanted.disk or parse_bytes(node.config.compute.output_limit),
     )
 
 

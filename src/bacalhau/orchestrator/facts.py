@@ -8,7 +8,7 @@ from bacalhau.core.admit import Facts
 from bacalhau.core.normal import MANAGED, Defaults
 from bacalhau.core.params import ENGINES, PUBLISHERS, SOURCES
 from bacalhau.model.job import Job, JobType, SpecConfig, Timeouts
-from bacalhau.model.resources import ResourcesConfig
+from bacalhau.model.resources import ResourcesConfig, parse_bytes
 from bacalhau.orchestrator.state import State
 
 
@@ -37,7 +37,7 @@ def facts(
         sources=frozenset(SOURCES).union(*(info.sources for info in infos)),
         publishers=frozenset(PUBLISHERS).union(*(info.publishers for info in infos)),
         max_count=state.config.limits.max_count,
-        max_spec_bytes=state.config.limits.max_spec_size,
+        max_spec_bytes=parse_bytes(state.config.limits.max_spec_size),
     )
 
 

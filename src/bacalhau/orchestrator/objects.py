@@ -12,6 +12,7 @@ from bacalhau.model.errors import Forbidden, NotFound
 from bacalhau.model.execution import Execution, Observed
 from bacalhau.model.job import Job, SpecConfig
 from bacalhau.model.message import UploadGrant, UploadRequest
+from bacalhau.model.resources import parse_bytes
 from bacalhau.orchestrator.logs import SOURCES, kept
 from bacalhau.orchestrator.state import State
 from bacalhau.ports.objects import ObjectInfo
@@ -59,7 +60,9 @@ async def accept_upload(
 ) -> ObjectInfo:
     """See ports.cluster.Cluster.accept_upload."""
     _verify(state, "PUT", key, expires, mark)
-    return await state.objects.put(key, body, state.config.publishers.types.managed.max_size)
+    return await state.objects.put(
+        key, body, parse_bytes(state.config.publishers.types.managed.max_size)
+    )
 
 
 async def open_object(
