@@ -76,6 +76,15 @@ class State:
         self.queue.put(job.id, job.spec.priority, job.create_time, signature(job), triggered=True)
         self.to_schedule.set()
 
+    def enqueue(self, job: Job) -> None:
+        """Have the scheduler look at a fresh job in its turn, and when a time-out is due."""
+        self.queue.put(job.id, job.spec.priority, job.create_time, signature(job))
+        timeouts = job.spec.task.timeouts
+        for limit_s in (timeouts.queue_timeout, timeouts.total_timeout):
+            if limit_s and job.spec.type.is_finite:
+                self.queue.wake_at(job.id, job.version_time + limit_s * 1_000_000_000)
+        self.to_schedule.set()
+
     def capacity_changed(self) -> None:
         """Have the scheduler look at the jobs that wait for room."""
         self.queue.open()

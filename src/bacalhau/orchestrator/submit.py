@@ -126,7 +126,10 @@ async def _named(state: State, spec: JobSpec) -> Job | None:
 
 
 def _accepted(state: State, admitted: Admitted) -> Submitted:
-    state.evaluate(admitted.job)
+    if admitted.created:
+        state.enqueue(admitted.job)
+    else:
+        state.evaluate(admitted.job)  # its running executions are to be replaced
     return Submitted(
         job_id=admitted.job.id,
         evaluation_id=state.ids.new(""),
