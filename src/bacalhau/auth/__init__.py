@@ -1,0 +1,1 @@
+"""Who asks: `guard` turns a request's credentials into a Principal."""
