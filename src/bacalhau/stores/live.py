@@ -153,7 +153,10 @@ class _Load:
 
 
 class _Ledger:
-    """One live job with what happened to its current version."""
+    """One live job with what happened to its current version.
+
+    Of several partitions on one node, `nodes` names the highest.
+    """
 
     __slots__ = (
         "_done", "_ended", "_nodes", "_tries", "_view", "_view_done", "_view_nodes",
@@ -198,7 +201,7 @@ class _Ledger:
             held[execution.id] = execution
         if not current:
             return
-        if self._nodes.get(execution.node_id) != execution.partition:
+        if self._nodes.get(execution.node_id, -1) < execution.partition:
             self._nodes[execution.node_id] = execution.partition
             self._view_nodes = None
         if execution.is_settled and execution.id not in self._ended:

@@ -1,11 +1,11 @@
 """The store in plain dicts: the reference of what a store does, and the dev stack's state."""
 
 from collections import ChainMap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bacalhau.core import selector
 from bacalhau.model.base import evolve
-from bacalhau.model.errors import Conflict, Unavailable
+from bacalhau.model.errors import Unavailable
 from bacalhau.model.event import Event
 from bacalhau.model.execution import Execution
 from bacalhau.model.job import Job, Requirement
@@ -13,6 +13,7 @@ from bacalhau.model.node import Node
 from bacalhau.model.plan import Change, JobView, NodeView
 from bacalhau.ports.store import Page
 from bacalhau.stores import cursor
+from bacalhau.stores.conflict import conflict
 from bacalhau.stores.cursor import Cursor
 from bacalhau.stores.live import Live
 
@@ -70,9 +71,9 @@ class MemoryStore:
                 seen[row.id] = row.revision
         self._check_names(change.jobs)
         created = {job.id for job in change.jobs}
-        for event in change.events:
-            if event.job_id not in self._jobs and event.job_id not in created:
-                raise conflict("job", event.job_id, 0)
+        for part in (*change.executions, *change.events):
+            if part.job_id not in self._jobs and part.job_id not in created:
+                raise conflict("job", part.job_id, 0)
 
     def _check_names(self, jobs: Sequence[Job]) -> None:
         taken = ChainMap[tuple[str, str], str]({}, self._names)
@@ -84,9 +85,12 @@ class MemoryStore:
 
     def _revision(self, table: str, row_id: str) -> int:
         """The stored revision; 0 when there is no such row."""
-        rows: dict[str, Job] | dict[str, Execution] | dict[str, Node]
-        rows = {"job": self._jobs, "execution": self._executions, "node": self._nodes}[table]
-        row = rows.get(row_id)
+        tables: dict[str, Mapping[str, Job | Execution | Node]] = {
+            "job": self._jobs,
+            "execution": self._executions,
+            "node": self._nodes,
+        }
+        row = tables[table].get(row_id)
         return row.revision if row is not None else 0
 
     def _write_job(self, job: Job) -> None:
@@ -213,12 +217,3 @@ class MemoryStore:
     async def close(self) -> None:
         """Refuse commits from now on."""
         self._closed = True
-
-
-def conflict(table: str, row_id: str, stored: int) -> Conflict:
-    """Somebody else wrote that row first: it is at revision `stored` (0: not there)."""
-    return Conflict(
-        f"{table} '{row_id}' is not as expected: it is at revision {stored}",
-        hint="read it again and decide anew",
-        details={"table": table, "id": row_id, "revision": str(stored)},
-    )

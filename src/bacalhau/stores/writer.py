@@ -8,10 +8,11 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from bacalhau.model.errors import Error, Unavailable
+from bacalhau.model.errors import Unavailable
 from bacalhau.stores.database import Database, trouble
 
 T = TypeVar("T")
@@ -22,12 +23,25 @@ MAX_WAITING = 10_000
 MAX_GROUP = 1_000
 """Pieces of work in one transaction, so that the first of them does not wait long."""
 
+_DISK_ERRORS = (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.DatabaseError)
+"""Exactly these end the transaction; their other subclasses concern one statement."""
+
 
 class Writer:
-    """Runs pieces of work on a connection: each all or nothing, and durable when it returns."""
+    """Runs pieces of work on a connection: each all or nothing, and durable when it returns.
 
-    def __init__(self, database: Database, name: str) -> None:
+    A failed write leaves open what the disk holds. So before the next one `reread` is called
+    in the thread, and what it returns in the event loop, to put memory right.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        reread: Callable[[sqlite3.Connection], Callable[[], None]] | None = None,
+    ) -> None:
         self._database = database
+        self._reread = reread
         self._connection: sqlite3.Connection | None = database.connect()
         self._queue: SimpleQueue[_Task[Any] | None] = SimpleQueue()
         self._waiting = 0
@@ -55,7 +69,8 @@ class Writer:
         task = _Task(work, then, loop, loop.create_future())
         self._waiting += 1
         self._queue.put(task)
-        return await task.future
+        result: T = await task.future
+        return result
 
     async def close(self) -> None:
         """Write what is waiting, then stop."""
@@ -76,33 +91,42 @@ class Writer:
                 task = self._queue.get()
             stop = task is None
             if group:
-                self._commit(group)
-                self._answer(group)
+                adopt = self._commit(group)
+                self._answer(group, adopt)
         if self._connection is not None:
             self._connection.close()
 
-    def _commit(self, group: Sequence["_Task[Any]"]) -> None:
-        """One transaction for the group; a piece of work that raises is left out of it."""
+    def _commit(self, group: Sequence["_Task[Any]"]) -> Callable[[], None] | None:
+        """One transaction for the group; a piece of work that raises is left out of it.
+
+        Returns what `reread` returned, when it was called.
+        """
+        adopt = None
         try:
             if self._connection is None:
                 self._connection = self._database.connect()
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
+                if self._reread is not None:
+                    adopt = self._reread(self._connection)
+            self._connection.execute("BEGIN IMMEDIATE")
             for task in group:
-                connection.execute("SAVEPOINT one")
-                try:
-                    task.result = task.work(connection)
-                except sqlite3.Error:
-                    raise
-                except Exception as error:
-                    task.error = error
-                    connection.execute("ROLLBACK TO one")
-                connection.execute("RELEASE one")
-            connection.execute("COMMIT")
+                self._attempt(self._connection, task)
+            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._abandon()
             for task in group:
                 task.error = trouble(self._database.path, error)
+        return adopt
+
+    def _attempt(self, connection: sqlite3.Connection, task: "_Task[Any]") -> None:
+        connection.execute("SAVEPOINT one")
+        try:
+            task.result = task.work(connection)
+        except Exception as error:
+            if type(error) in _DISK_ERRORS:
+                raise
+            task.error = error
+            connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
 
     def _abandon(self) -> None:
         """Drop the connection with its transaction; the next group opens a new one."""
@@ -110,23 +134,23 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _answer(self, group: Sequence["_Task[Any]"]) -> None:
-        loops = {task.loop for task in group}
-        for loop in loops:
-            ours = [task for task in group if task.loop is loop]
-            try:
-                loop.call_soon_threadsafe(self._settle, ours)
-            except RuntimeError:
-                # That loop has been closed: nobody reads at the same time.
-                self._settle(ours, tell=False)
+    def _answer(self, group: Sequence["_Task[Any]"], adopt: Callable[[], None] | None) -> None:
+        settle = partial(self._settle, group, adopt)
+        try:
+            group[-1].loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            # The loop has been closed: nobody waits, and nobody reads at the same time.
+            settle()
 
-    def _settle(self, group: Sequence["_Task[Any]"], tell: bool = True) -> None:
+    def _settle(self, group: Sequence["_Task[Any]"], adopt: Callable[[], None] | None) -> None:
         self._waiting -= len(group)
+        if adopt is not None:
+            adopt()
         for task in group:
             if task.error is None and task.then is not None:
                 task.then(task.result)
         for task in group:
-            if not tell or task.future.done():
+            if task.future.done():
                 continue
             if task.error is None:
                 task.future.set_result(task.result)
@@ -151,4 +175,4 @@ class _Task(Generic[T]):
         self.loop = loop
         self.future = future
         self.result: T
-        self.error: Exception | Error | None = None
+        self.error: Exception | None = None
