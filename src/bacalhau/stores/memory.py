@@ -71,9 +71,11 @@ class MemoryStore:
                 seen[row.id] = row.revision
         self._check_names(change.jobs)
         created = {job.id for job in change.jobs}
-        for part in (*change.executions, *change.events):
-            if part.job_id not in self._jobs and part.job_id not in created:
-                raise conflict("job", part.job_id, 0)
+        parts = [row.job_id for row in change.executions]
+        parts += [event.job_id for event in change.events]
+        for job_id in parts:
+            if job_id not in self._jobs and job_id not in created:
+                raise conflict("job", job_id, 0)
 
     def _check_names(self, jobs: Sequence[Job]) -> None:
         taken = ChainMap[tuple[str, str], str]({}, self._names)
@@ -112,6 +114,9 @@ class MemoryStore:
 
     def live_jobs(self) -> tuple[Job, ...]:
         return self._live.jobs()
+
+    def live_job(self, job_id: str) -> Job | None:
+        return self._live.job(job_id)
 
     def live_execution(self, execution_id: str) -> Execution | None:
         return self._live.execution(execution_id)

@@ -71,6 +71,9 @@ class SqliteStore:
     def live_jobs(self) -> tuple[Job, ...]:
         return self._live.jobs()
 
+    def live_job(self, job_id: str) -> Job | None:
+        return self._live.job(job_id)
+
     def live_execution(self, execution_id: str) -> Execution | None:
         return self._live.execution(execution_id)
 
