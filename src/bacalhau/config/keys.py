@@ -66,6 +66,11 @@ class User(Section):
     api_key = text("", "Key given as a Bearer token instead of name and password.", secret=True)
     capabilities = records(Capability, "What the user may do.")
 
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """All actions of all capabilities."""
+        return tuple(action for capability in self.capabilities for action in capability.actions)
+
 
 class Oauth2(Section):
     provider_id = text("", "Single sign-on: the provider's id.")
