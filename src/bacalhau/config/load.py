@@ -111,14 +111,18 @@ def load(
 def configure(values: Mapping[str, object], base: Config | None = None) -> Config:
     """A Config with these values, by key (any case), over `base` or the defaults.
 
-    Texts are read as on the command line, everything else as YAML data (a bare number for
-    a duration is nanoseconds there, so write "2s"). Raises Rejected.
+    Texts are read as on the command line, numbers for durations are seconds. Raises Rejected.
     """
     state = {key.path: lookup(base, key) for key in KEYS.values()} if base else {}
     for name, given in values.items():
         key = find(name)
         try:
-            value = parse(key, given) if isinstance(given, str) else convert(key, given)
+            if key.kind == "duration" and isinstance(given, int | float):
+                value: object = float(given)
+            elif isinstance(given, str):
+                value = parse(key, given)
+            else:
+                value = convert(key, given)
         except ValueError as error:
             raise _refused(key.name, given, "configure", error) from None
         state[key.path] = value
