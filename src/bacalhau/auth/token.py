@@ -1,64 +1,20 @@
-"""The admin token of a data directory, and the signed tokens of client keys."""
+"""The signed tokens that client keys get: who, until when, sealed with our secret."""
 
 import base64
 import hashlib
 import hmac
-import os
-import re
-import secrets
-from pathlib import Path
 
 import msgspec
 
-from bacalhau.model.errors import Unavailable
-
-ADMIN_TOKEN_FILE = "admin.token"
 KEY_TOKEN_DAYS = 30
 """A client key's token is asked for again by itself; a month keeps that rare."""
 
-_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PREFIX = "bkey"
 
 
 class _Claims(msgspec.Struct, frozen=True):
     sub: str
     exp: int
-
-
-def admin_token(directory: Path) -> str:
-    """The admin token of this data directory, made on first use (file mode 0600).
-
-    Raises Unavailable when it can be neither read nor made.
-    """
-    path = directory / ADMIN_TOKEN_FILE
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _create(path, secrets.token_urlsafe(32))
-        token = path.read_text("ascii").strip()
-    except (OSError, ValueError) as error:
-        raise Unavailable(f"the admin token {path} cannot be used: {error}") from error
-    if not _SHAPE.fullmatch(token):
-        raise Unavailable(
-            f"the admin token {path} is damaged", hint="delete the file; a new one is made"
-        )
-    return token
-
-
-def _create(path: Path, token: str) -> None:
-    """Write it whole under its name; when somebody else was faster, theirs counts."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
 
 
 def sign(subject: str, expires_s: int, secret: str) -> str:

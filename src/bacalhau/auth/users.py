@@ -3,32 +3,17 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
 
+from bacalhau.config.keys import User
 from bacalhau.core.authorise import unknown
-from bacalhau.model.base import Record
 from bacalhau.model.errors import Rejected
 from bacalhau.model.policy import Principal
 
 _HASHES = ("$2a$", "$2b$", "$2y$")
 _HASH_CHARS = 60
-
-
-class User(Record, kw_only=True):
-    """One configured user: an API key, or a user name with a password."""
-
-    alias: str = ""
-    username: str = ""
-    password: str = ""
-    api_key: str = ""
-    actions: tuple[str, ...] = ()
-
-    @property
-    def principal(self) -> Principal:
-        return Principal(
-            name=self.alias or self.username or "user", actions=frozenset(self.actions)
-        )
 
 
 class _Bcrypt(Protocol):
@@ -46,7 +31,7 @@ class Users:
                 faults.append(f"API.Auth.Users: the same {field} twice")
         if faults:
             raise Rejected(*faults)
-        self._keys = [(user.api_key.encode(), user.principal) for user in users if user.api_key]
+        self._keys = [(user.api_key.encode(), _principal(user)) for user in users if user.api_key]
         self._names = {user.username.lower(): user for user in users if user.username}
         self._bcrypt = _bcrypt() if any(_is_hash(user.password) for user in users) else None
         self._proven: dict[str, bytes] = {}
@@ -71,7 +56,7 @@ class Users:
             right = await self._is_hashed(self._bcrypt, name, password, stored)
         else:
             right = hmac.compare_digest(stored.encode(), password.encode())
-        return user.principal if user and right else None
+        return _principal(user) if user and right else None
 
     async def _is_hashed(self, bcrypt: _Bcrypt, name: str, password: str, stored: str) -> bool:
         """bcrypt is slow on purpose: asked once per password, and off the event loop."""
@@ -86,39 +71,8 @@ class Users:
         return right
 
 
-def parse_users(entries: Sequence[Mapping[str, Any]]) -> tuple[User, ...]:
-    """Users as the configuration spells them (keys in any case). Raises Rejected."""
-    return tuple(_parse(at, entry) for at, entry in enumerate(entries))
-
-
-def _parse(at: int, entry: Mapping[str, Any]) -> User:
-    fields = _any_case(entry)
-    texts = {name: fields.get(name, "") for name in ("alias", "username", "password", "apikey")}
-    capabilities = fields.get("capabilities", [])
-    if not (
-        all(isinstance(text, str) for text in texts.values())
-        and isinstance(capabilities, list | tuple)
-        and all(isinstance(capability, Mapping) for capability in capabilities)
-    ):
-        raise Rejected(
-            f"API.Auth.Users[{at}]: not a user",
-            hint='Alias, Username, Password, APIKey are texts; Capabilities: [{Actions: ["*"]}]',
-        )
-    return User(
-        alias=texts["alias"],
-        username=texts["username"],
-        password=texts["password"],
-        api_key=texts["apikey"],
-        actions=tuple(
-            str(word)
-            for capability in capabilities
-            for word in _any_case(capability).get("actions", ())
-        ),
-    )
-
-
-def _any_case(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(key).lower(): value for key, value in entry.items() if value is not None}
+def _principal(user: User) -> Principal:
+    return Principal(name=user.alias or user.username or "user", actions=frozenset(user.actions))
 
 
 def _faults(at: int, user: User) -> list[str]:
@@ -145,7 +99,7 @@ def _is_hash(password: str) -> bool:
 
 def _bcrypt() -> _Bcrypt:
     try:
-        import bcrypt
+        bcrypt = importlib.import_module("bcrypt")
     except ImportError:
         raise Rejected(
             "API.Auth.Users holds a bcrypt password, but bcrypt is not installed",
