@@ -48,7 +48,7 @@ class TransportContract(ABC):
     async def test_a_batch_arrives_as_it_was_sent(self) -> None:
         async with AsyncExitStack() as stack:
             hub, one = await self.ends(stack, ORCHESTRATOR, "n-1")
-            batch = [beat(1), Goodbye(boot_id="b"), beat(2)]
+            batch: list[Message] = [beat(1), Goodbye(boot_id="b"), beat(2)]
             await one.send(ORCHESTRATOR, batch)
             sender, messages = await received(hub)
             assert sender == "n-1"
