@@ -1,0 +1,48 @@
+"""`bacalhau version`: which client, which server."""
+
+import platform
+
+from bacalhau import __version__
+from bacalhau.cli.call import Call
+from bacalhau.cli.command import Command, Flag, Problem
+from bacalhau.cli.server import Server
+from bacalhau.cli.table import OUTPUT, field, show_data, show_rows
+
+SERVER_S = 3.0
+"""How long the server may take; a dead one is no error here."""
+
+COMMANDS = (
+    Command("version", "bacalhau.cli.version:version", "Show the versions of client and server.",
+            flags=(Flag("client", "bool", "Do not ask the server."), *OUTPUT)),
+)  # fmt: skip
+
+
+def version(call: Call) -> None:
+    row = {"clientVersion": _own()}
+    if not call.flags["client"]:
+        try:
+            server = Server(call.url, call.credentials, call.config.api.tls, SERVER_S)
+            row["serverVersion"] = server.get("/agent/version")
+        except Problem:
+            pass  # said by the column that is missing
+    if call.flags["output"] in ("json", "yaml"):
+        show_data(row, call.flags["output"], pretty=call.flags["pretty"])
+        return
+    columns = [field("client", "clientVersion", "GitVersion")]
+    if "serverVersion" in row:
+        columns.append(field("server", "serverVersion", "GitVersion"))
+    show_rows(call, [row], columns)
+
+
+def _own() -> dict[str, str]:
+    major, minor, *_ = __version__.split(".")
+    machine = platform.machine().lower()
+    return {
+        "Major": major,
+        "Minor": minor,
+        "GitVersion": f"v{__version__}",
+        "GitCommit": "",
+        "BuildDate": "",
+        "GOOS": platform.system().lower(),
+        "GOARCH": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
+    }
