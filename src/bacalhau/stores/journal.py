@@ -108,12 +108,16 @@ def _write(connection: sqlite3.Connection, entries: Sequence[Entry], forget: Ite
         " job_revision = excluded.job_revision, body = excluded.body",
         ((entry.execution.id, *_key(entry.job), _encode(_strip(entry))) for entry in entries),
     )
+    touched = {entry.job.id for entry in entries}
+    for execution_id in forget:
+        found = connection.execute(
+            "DELETE FROM entries WHERE execution_id = ? RETURNING job_id", (execution_id,)
+        ).fetchall()
+        touched.update(job_id for (job_id,) in found)
     connection.executemany(
-        "DELETE FROM entries WHERE execution_id = ?", ((execution_id,) for execution_id in forget)
-    )
-    connection.execute(
-        "DELETE FROM jobs WHERE NOT EXISTS (SELECT 1 FROM entries WHERE job_id = jobs.id"
-        " AND job_version = jobs.version AND job_revision = jobs.revision)"
+        "DELETE FROM jobs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM entries"
+        " WHERE job_id = jobs.id AND job_version = version AND job_revision = revision)",
+        ((job_id,) for job_id in touched),
     )
 
 

@@ -7,7 +7,7 @@ of changes that are durable, so whatever is read here has truly happened.
 from bisect import insort
 from collections.abc import Iterable
 
-from bacalhau.model.execution import Execution, Observed
+from bacalhau.model.execution import Execution, Fault, Observed
 from bacalhau.model.job import Job
 from bacalhau.model.node import Node
 from bacalhau.model.plan import Change, JobView, NodeView, Try
@@ -28,18 +28,18 @@ class Live:
         self._node_ids: list[str] = []
         self._node_views: tuple[NodeView, ...] | None = ()
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Change, *, from_nothing: bool = False) -> None:
         """Take in a change that the store has accepted; jobs come before their executions.
 
-        A job without a ledger starts one, so executions of its current version that ended
-        earlier must be part of the same change (as at start, when all is read from disk).
+        `from_nothing` when it is all that is on record, as at a start: then it holds all
+        executions of current versions, ended ones too.
         """
         for node in change.nodes:
             self._take_node(node)
         for job in change.jobs:
             self._take_job(job)
         for execution in change.executions:
-            self._take_execution(execution)
+            self._take_execution(execution, from_nothing)
         touched = {job.id for job in change.jobs}
         touched.update(execution.job_id for execution in change.executions)
         for job_id in touched:
@@ -88,7 +88,7 @@ class Live:
         else:
             ledger.take_job(job)
 
-    def _take_execution(self, execution: Execution) -> None:
+    def _take_execution(self, execution: Execution, from_nothing: bool) -> None:
         old = self._unsettled.get(execution.id)
         if old is not None and _occupies(old):
             self._count(old, -1)
@@ -103,7 +103,9 @@ class Live:
                 self._count(execution, +1)
         ledger = self._ledgers.get(execution.job_id)
         if ledger is not None:
-            ledger.take_execution(execution)
+            # A settled row that is written again has ended before.
+            is_first = from_nothing or old is not None or execution.revision == 1
+            ledger.take_execution(execution, has_ended=execution.is_settled and is_first)
 
     def _drop_from_node(self, execution: Execution) -> None:
         held = self._by_node[execution.node_id]
@@ -152,20 +154,35 @@ class _Load:
         return self.cached
 
 
+_NO_TRIES: dict[int, tuple[Try, ...]] = {}
+_NO_NODES: dict[str, int] = {}
+"""Shared by all jobs that have none, and never written to: see _Ledger."""
+
+
 class _Ledger:
     """One live job with what happened to its current version.
 
-    Of several partitions on one node, `nodes` names the highest.
+    There may be 100,000 of these, so what is empty is shared, and what a view shows is
+    copied only before it changes. Of several partitions on one node, `nodes` names the
+    highest.
     """
 
     __slots__ = (
-        "_done", "_ended", "_nodes", "_tries", "_view", "_view_done", "_view_nodes",
-        "_view_tries", "job", "live", "others",
-    )  # fmt: skip
+        "_done",
+        "_nodes",
+        "_shows_nodes",
+        "_shows_tries",
+        "_tries",
+        "_view",
+        "_view_done",
+        "job",
+        "live",
+        "others",
+    )
 
     def __init__(self, job: Job) -> None:
-        self.others: dict[str, Execution] = {}
         self.live: dict[str, Execution] = {}
+        self.others: dict[str, Execution] | None = None
         self._start_version(job)
 
     @property
@@ -174,16 +191,15 @@ class _Ledger:
 
     def _start_version(self, job: Job) -> None:
         self.job = job
-        self.others.update(self.live)
-        self.live = {}
-        self._ended: set[str] = set()
-        self._done: set[int] = set()
-        self._tries: dict[int, tuple[Try, ...]] = {}
-        self._nodes: dict[str, int] = {}
-        self._view: JobView | None = None
+        if self.live:
+            self.others = {**(self.others or {}), **self.live}
+            self.live = {}
+        self._done: set[int] | None = None
         self._view_done: frozenset[int] | None = frozenset()
-        self._view_tries: dict[int, tuple[Try, ...]] | None = {}
-        self._view_nodes: dict[str, int] | None = {}
+        self._tries = _NO_TRIES
+        self._nodes = _NO_NODES
+        self._shows_tries = self._shows_nodes = True
+        self._view: JobView | None = None
 
     def take_job(self, job: Job) -> None:
         if job.version != self.job.version:
@@ -191,53 +207,64 @@ class _Ledger:
         self.job = job
         self._view = None
 
-    def take_execution(self, execution: Execution) -> None:
+    def take_execution(self, execution: Execution, *, has_ended: bool) -> None:
+        """Take in a row; `has_ended` when this is how it comes to its end."""
         self._view = None
-        current = execution.job_version == self.job.version
-        held = self.live if current else self.others
-        if execution.is_settled:
-            held.pop(execution.id, None)
-        else:
-            held[execution.id] = execution
-        if not current:
+        if execution.job_version != self.job.version:
+            self._take_other(execution)
             return
+        if execution.is_settled:
+            self.live.pop(execution.id, None)
+        else:
+            self.live[execution.id] = execution
         if self._nodes.get(execution.node_id, -1) < execution.partition:
-            self._nodes[execution.node_id] = execution.partition
-            self._view_nodes = None
-        if execution.is_settled and execution.id not in self._ended:
-            self._ended.add(execution.id)
-            self._settle(execution)
-
-    def _settle(self, execution: Execution) -> None:
-        partition = execution.partition
-        if execution.observed is Observed.COMPLETED:
-            self._done.add(partition)
+            self._own_nodes()[execution.node_id] = execution.partition
+        if has_ended and execution.observed is Observed.COMPLETED:
+            if self._done is None:
+                self._done = set()
+            self._done.add(execution.partition)
             self._view_done = None
-        elif execution.fault is not None:
-            # The time of our own write: the node's clock may be wrong, back-off must not.
-            failed = Try(
-                partition=partition,
-                node_id=execution.node_id,
-                fault=execution.fault,
-                time=execution.modify_time,
-            )
-            self._tries[partition] = (*self._tries.get(partition, ()), failed)
-            self._view_tries = None
+        elif has_ended and execution.fault is not None:
+            self._add_try(execution, execution.fault)
+
+    def _take_other(self, execution: Execution) -> None:
+        if self.others is None:
+            self.others = {}
+        if execution.is_settled:
+            self.others.pop(execution.id, None)
+        else:
+            self.others[execution.id] = execution
+
+    def _add_try(self, execution: Execution, fault: Fault) -> None:
+        # The time of our own write: the node's clock may be wrong, back-off must not.
+        failed = Try(
+            partition=execution.partition,
+            node_id=execution.node_id,
+            fault=fault,
+            time=execution.modify_time,
+        )
+        if self._shows_tries:
+            self._tries = dict(self._tries)
+            self._shows_tries = False
+        self._tries[failed.partition] = (*self._tries.get(failed.partition, ()), failed)
+
+    def _own_nodes(self) -> dict[str, int]:
+        if self._shows_nodes:
+            self._nodes = dict(self._nodes)
+            self._shows_nodes = False
+        return self._nodes
 
     def view(self) -> JobView:
         if self._view is None:
             if self._view_done is None:
-                self._view_done = frozenset(self._done)
-            if self._view_tries is None:
-                self._view_tries = dict(self._tries)
-            if self._view_nodes is None:
-                self._view_nodes = dict(self._nodes)
+                self._view_done = frozenset(self._done or ())
+            self._shows_tries = self._shows_nodes = True
             self._view = JobView(
                 job=self.job,
                 live=tuple(self.live.values()),
                 done=self._view_done,
-                tries=self._view_tries,
-                nodes=self._view_nodes,
-                others=tuple(self.others.values()),
+                tries=self._tries,
+                nodes=self._nodes,
+                others=tuple(self.others.values()) if self.others else (),
             )
         return self._view

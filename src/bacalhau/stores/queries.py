@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from bacalhau.core import selector
+from bacalhau.model.base import evolve
 from bacalhau.model.event import Event
 from bacalhau.model.execution import Execution
 from bacalhau.model.job import FAVOUR, Job, Requirement
@@ -46,25 +47,25 @@ def live(connection: sqlite3.Connection) -> Change:
     """All live state, as a change from nothing: what the live index starts from."""
     connection.execute("BEGIN")
     try:
-        nodes = connection.execute("SELECT body FROM nodes").fetchall()
+        nodes = connection.execute("SELECT body FROM nodes")
         jobs = connection.execute(
             _LIVE + "SELECT body FROM live CROSS JOIN jobs USING (number) ORDER BY number"
-        ).fetchall()
-        rows = connection.execute(
+        )
+        executions = connection.execute(
             _LIVE + "SELECT e.body FROM live CROSS JOIN jobs j USING (number)"
             " CROSS JOIN executions e ON e.job = j.number"
             " WHERE e.settled = 0 OR e.version = j.version ORDER BY e.number"
-        ).fetchall()
+        )
+        found = Change(
+            nodes=tuple(_node(body) for (body,) in nodes),
+            jobs=tuple(_job(body) for (body,) in jobs),
+            executions=tuple(_execution(body) for (body,) in executions),
+        )
     finally:
         connection.execute("COMMIT")
-    executions = [_execution(body) for (body,) in rows]
     # Ended tries are listed oldest first; the sort keeps the order of creation otherwise.
-    executions.sort(key=lambda row: row.modify_time if row.is_settled else 0)
-    return Change(
-        nodes=tuple(_node(body) for (body,) in nodes),
-        jobs=tuple(_job(body) for (body,) in jobs),
-        executions=tuple(executions),
-    )
+    ordered = sorted(found.executions, key=lambda row: row.modify_time if row.is_settled else 0)
+    return evolve(found, executions=tuple(ordered))
 
 
 def job(connection: sqlite3.Connection, job_id: str, version: int) -> Job | None:

@@ -156,7 +156,7 @@ class SqliteStore:
 
 def _load(connection: sqlite3.Connection) -> Live:
     live = Live()
-    live.apply(queries.live(connection))
+    live.apply(queries.live(connection), from_nothing=True)
     return live
 
 
