@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from bacalhau.compute.node import Node
+from bacalhau.compute.workspace import publishes_files
 from bacalhau.model.message import LogChunk, LogRequest
 from bacalhau.ports.transport import ORCHESTRATOR
 
@@ -30,7 +31,10 @@ def cancel_stream(node: Node, stream_id: str) -> None:
 
 
 async def _stream(node: Node, request: LogRequest) -> None:
-    results = node.place_of(request.execution_id) / "results"
+    results = node.place_of(request.execution_id)
+    held = node.held.get(request.execution_id)
+    if held is not None and publishes_files(held.job.spec.task):
+        results /= "results"
     files = {1: results / "stdout", 2: results / "stderr"}
     offsets = {1: request.stdout_offset, 2: request.stderr_offset}
     for number, path in files.items():

@@ -72,6 +72,7 @@ class Node:
     told_lookahead: int = 0
 
     unsaid: dict[str, Held] = field(default_factory=dict)
+    over: list[str] = field(default_factory=list)
     to_say: Signal = field(default_factory=Signal)
     to_start: Signal = field(default_factory=Signal)
     to_greet: Signal = field(default_factory=Signal)

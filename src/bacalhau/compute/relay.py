@@ -1,5 +1,7 @@
 """What the node has to say: made durable, sent, and repeated until acknowledged."""
 
+import asyncio
+
 from bacalhau.compute.node import Node
 from bacalhau.compute.workspace import remove
 from bacalhau.model.message import Ack, Reports
@@ -17,8 +19,11 @@ async def relay(node: Node) -> None:
         now = node.clock.now()
         due = now - int(REPEAT_S * 1e9)
         fresh, node.unsaid = node.unsaid, {}
-        if fresh:
-            await node.journal.write([held.entry for held in fresh.values()])
+        over, node.over = node.over, []
+        if fresh or over:
+            await node.journal.write([held.entry for held in fresh.values()], forget=over)
+        if over:
+            node.spawn(asyncio.to_thread(_remove_all, node, over), "remove work directories")
         late = [
             held
             for id_, held in node.held.items()
@@ -34,19 +39,21 @@ async def relay(node: Node) -> None:
 
 async def acknowledged(node: Node, ack: Ack) -> None:
     """The orchestrator has these reports: forget what is over, keep the rest without them."""
-    settled: list[str] = []
     for execution_id, number in ack.reports:
         held = node.held.get(execution_id)
         if held is None or number < held.entry.number:
             continue
         held.entry = Entry(job=held.job, execution=held.execution, number=number)
         if held.execution.is_settled and held.task is None:
-            settled.append(execution_id)
+            node.over.append(execution_id)
             del node.held[execution_id]
             node.unsaid.pop(execution_id, None)
             if held.work is not None:
                 await node.executors[held.work.engine.type.lower()].release(execution_id)
-    if settled:
-        await node.journal.write([], forget=settled)
-        for execution_id in settled:
-            await remove(node.place_of(execution_id))
+    if node.over:
+        node.to_say.set()
+
+
+def _remove_all(node: Node, execution_ids: list[str]) -> None:
+    for execution_id in execution_ids:
+        remove(node.place_of(execution_id))

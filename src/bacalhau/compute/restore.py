@@ -44,4 +44,4 @@ async def _sweep(node: Node) -> None:
     for place in sorted(root.iterdir()):
         if place.name not in node.held:
             log.info("removing the left-over work directory %s", place)
-            await remove(place)
+            remove(place)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bacalhau.compute.node import Held, Node
 from bacalhau.compute.upload import upload_log
-from bacalhau.compute.workspace import cut, prepare
+from bacalhau.compute.workspace import cut, prepare, publishes_files
 from bacalhau.model.errors import EngineFailed, Error
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Fault, FaultKind, Observed, RunOutput
@@ -119,9 +119,8 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | 
         )
     outcome = await _outcome(node, held, executor)
     results = Path(held.work.stdout).parent
-    (results / "exitCode").write_text(str(outcome.exit_code))
     output = await _collect(node, held, results, outcome)
-    result = await _publish(node, held, results)
+    result = await _publish(node, held, results, outcome.exit_code)
     return _verdict(outcome), output, result
 
 
@@ -199,15 +198,14 @@ async def _collect(node: Node, held: Held, results: Path, outcome: Outcome) -> R
     )
 
 
-async def _publish(node: Node, held: Held, results: Path) -> SpecConfig:
+async def _publish(node: Node, held: Held, results: Path, exit_code: int) -> SpecConfig:
     """Publish what is there, also after a failure; a managed result without files needs none."""
     task = held.job.spec.task
     wanted = task.publisher
     name = wanted.type.lower()
-    if not name:
-        return SpecConfig()
-    if name == "managed" and not task.result_paths:
-        return SpecConfig(type="managed")
+    if not publishes_files(task):
+        return SpecConfig(type="managed") if name == "managed" else SpecConfig()
+    (results / "exitCode").write_text(str(exit_code))
     publisher = node.publishers.get(name)
     if publisher is None:
         raise EngineFailed(

@@ -1,9 +1,10 @@
 """The directory of one execution: its inputs, its outputs, its environment.
 
 executions/<execution id>/
-├── inputs/<n>/      what sources fetched
-├── results/         what is published: stdout, stderr, exitCode, one directory per result path
-└── engine/          belongs to the engine
+├── engine/      belongs to the engine
+├── inputs/<n>/  what sources fetched
+├── results/     what is published: stdout, stderr, exitCode, one directory per result path
+└── stdout, stderr    here when nothing is published
 """
 
 import asyncio
@@ -11,13 +12,14 @@ import fnmatch
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from bacalhau.compute.node import Held, Node
 from bacalhau.model.errors import EngineFailed
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Fault, FaultKind, Observed
-from bacalhau.model.job import InputSource
+from bacalhau.model.job import InputSource, Task
 from bacalhau.model.resources import parse_bytes
 from bacalhau.ports.executor import Mount, Work
 
@@ -29,12 +31,9 @@ async def prepare(node: Node, held: Held, resume: bool) -> Work:
     """
     place = node.place_of(held.execution.id)
     task = held.job.spec.task
-    results = place / "results"
+    results = place / "results" if publishes_files(task) else place
     if not resume:
-        (place / "engine").mkdir(parents=True, exist_ok=True)
-        for result in task.result_paths:
-            (results / result.name).mkdir(parents=True, exist_ok=True)
-        results.mkdir(exist_ok=True)
+        _make(place, results, [result.name for result in task.result_paths])
     inputs: tuple[Mount, ...] = ()
     if task.input_sources and not resume:
         inputs = await _fetch_all(node, held, place / "inputs")
@@ -54,6 +53,23 @@ async def prepare(node: Node, held: Held, resume: bool) -> Work:
         stderr=str(results / "stderr"),
         output_limit=held.wanted.disk or parse_bytes(node.config.compute.output_limit),
     )
+
+
+def publishes_files(task: Task) -> bool:
+    """Does a publisher get a directory? A managed result without paths is made from the record."""
+    name = task.publisher.type.lower()
+    return bool(task.result_paths) or name not in ("", "noop", "managed")
+
+
+def _make(place: Path, results: Path, names: list[str]) -> None:
+    """os.mkdir, not pathlib: this is most of the cost of a short execution."""
+    with suppress(FileExistsError):
+        os.mkdir(place)
+    with suppress(FileExistsError):
+        os.mkdir(f"{place}/engine")
+    if results != place:
+        for name in ("", *names):
+            (results / name).mkdir(parents=True, exist_ok=True)
 
 
 async def _fetch_all(node: Node, held: Held, directory: Path) -> tuple[Mount, ...]:
@@ -92,7 +108,7 @@ async def _fetch(node: Node, item: InputSource, directory: Path) -> Mount:
 
 def _make_empty(directory: Path) -> None:
     if directory.exists():  # what an interrupted try left
-        _remove(directory)
+        remove(directory)
     directory.mkdir(parents=True)
 
 
@@ -146,37 +162,30 @@ def cut(path: Path, limit: int) -> tuple[str, bool]:
     return data[:limit].decode(errors="replace"), len(data) > limit
 
 
-async def remove(directory: Path) -> None:
+def remove(directory: Path) -> None:
     """Delete a directory tree, whatever permissions a job left in it."""
-    if _may_be_large(directory):
-        await asyncio.to_thread(_remove, directory)
-    else:
-        _remove(directory)
-
-
-def _may_be_large(directory: Path) -> bool:
-    """Only trees with inputs or outputs are worth a thread."""
-    return (directory / "inputs").exists() or _holds_directories(directory / "results")
-
-
-def _holds_directories(directory: Path) -> bool:
     try:
         with os.scandir(directory) as entries:
-            return any(entry.is_dir(follow_symlinks=False) for entry in entries)
+            for entry in entries:  # mostly a few files and an empty directory
+                if entry.is_dir(follow_symlinks=False):
+                    os.rmdir(entry.path)
+                else:
+                    os.unlink(entry.path)
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
     except OSError:
-        return False
+        shutil.rmtree(directory, onerror=_insist)
 
 
-def _remove(directory: Path) -> None:
-    def retry(function: object, path: str, _: object) -> None:
-        try:
-            Path(path).parent.chmod(0o700)
-            if Path(path).is_dir() and not Path(path).is_symlink():
-                Path(path).chmod(0o700)
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                Path(path).unlink(missing_ok=True)
-        except OSError:
-            return
-
-    shutil.rmtree(directory, onerror=retry)
+def _insist(function: object, path: str, _: object) -> None:
+    """Take the permissions that are missing, then delete once more."""
+    try:
+        Path(path).parent.chmod(0o700)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            Path(path).chmod(0o700)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            Path(path).unlink(missing_ok=True)
+    except OSError:
+        return
