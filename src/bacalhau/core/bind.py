@@ -64,7 +64,7 @@ def bind_job(obj: object) -> tuple[JobSpec, dict[str, Any]]:
     spec: dict[Any, Any] = {}
     given: dict[str, Any] = {}
     for key, item in obj.items():
-        wire = _GIVEN.get(key.lower()) if isinstance(key, str) else None
+        wire = GIVEN_KEYS.get(key.lower()) if isinstance(key, str) else None
         if wire is None:
             spec[key] = item
         elif item is not None:
@@ -85,7 +85,10 @@ class _Given(Record, kw_only=True):
     modify_time: int = 0
 
 
-_GIVEN = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(_Given)}
+GIVEN_KEYS = {
+    field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(_Given)
+}
+"""The keys of a job that the orchestrator decides, by their lower-case form."""
 
 
 class _TooMuch(Exception):
