@@ -1,10 +1,10 @@
 """The directory of one execution: its inputs, its outputs, its environment.
 
 executions/<execution id>/
-├── engine/      belongs to the engine
-├── inputs/<n>/  what sources fetched
-├── results/     what is published: stdout, stderr, exitCode, one directory per result path
-└── stdout, stderr    here when nothing is published
+├── inputs/<n>/      what sources fetched
+├── results/         what is published: stdout, stderr, exitCode, one directory per result path
+├── stdout, stderr   here when nothing is published
+└── ...              what the engine keeps to find its run again
 """
 
 import asyncio
@@ -48,7 +48,7 @@ async def prepare(node: Node, held: Held, resume: bool) -> Work:
         ),
         resources=held.wanted,
         network=task.network,
-        directory=str(place / "engine"),
+        directory=str(place),
         stdout=str(results / "stdout"),
         stderr=str(results / "stderr"),
         output_limit=held.wanted.disk or parse_bytes(node.config.compute.output_limit),
@@ -65,8 +65,6 @@ def _make(place: Path, results: Path, names: list[str]) -> None:
     """os.mkdir, not pathlib: this is most of the cost of a short execution."""
     with suppress(FileExistsError):
         os.mkdir(place)
-    with suppress(FileExistsError):
-        os.mkdir(f"{place}/engine")
     if results != place:
         for name in ("", *names):
             (results / name).mkdir(parents=True, exist_ok=True)
