@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 RESERVE_AFTER_NS = 30_000_000_000
 """A lane closed for longer sends its first job along with younger ones, see `take`."""
+RESCAN_NS = 30_000_000_000
+"""All lanes open at least this often, so that a missed event costs time only."""
 COMPANIONS_MAX = 4
 """So many starving lanes send somebody along."""
 _WINDOW_MAX = 4096
@@ -22,7 +24,17 @@ Order = tuple[int, int, str]
 class _Item:
     """One job: its place in the order, and where it is now."""
 
-    __slots__ = ("again", "flying", "order", "reason", "signature", "triggered", "waiting", "wake")
+    __slots__ = (
+        "again",
+        "epoch",
+        "flying",
+        "order",
+        "reason",
+        "signature",
+        "triggered",
+        "waiting",
+        "wake",
+    )
 
     def __init__(self, order: Order, signature: str) -> None:
         self.order = order
@@ -33,6 +45,7 @@ class _Item:
         self.again = False  # triggered while flying
         self.reason = ""
         self.wake = 0
+        self.epoch = 0  # how often lanes had been opened when it was taken
 
 
 class _Lane:
@@ -41,9 +54,11 @@ class _Lane:
     `window` is how many one take may have: about as many as the last event made room for.
     """
 
-    __slots__ = ("blocked", "closed", "closed_since", "reason", "taken", "waiting", "window")
+    __slots__ = ("blocked", "closed", "closed_since", "reason", "signature", "taken",
+                 "waiting", "window")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, signature: str) -> None:
+        self.signature = signature
         self.waiting: list[Order] = []
         self.closed = False
         self.reason = ""
@@ -72,6 +87,8 @@ class Queue:
         self._lanes: dict[str, _Lane] = {}
         self._wakes: list[tuple[int, str]] = []
         self._now = 0
+        self._epoch = 0
+        self._opened = 0
 
     def __len__(self) -> int:
         return len(self._items)
@@ -117,32 +134,41 @@ class Queue:
         """
         self._now = now
         self._due(now)
+        if now - self._opened >= RESCAN_NS:
+            self.open()
         for lane in self._lanes.values():
             lane.turn()
         taken: list[str] = []
-        open_lanes = [
+        heads = [
             (lane.waiting[0], signature)
             for signature, lane in self._lanes.items()
             if lane.waiting and not lane.closed
         ]
-        heapq.heapify(open_lanes)
+        heapq.heapify(heads)
         while len(taken) < limit:
-            self._prune(self._triggered)
-            own = self._triggered[0] if self._triggered else None
-            if open_lanes and (own is None or open_lanes[0][0] < own):
-                order, signature = heapq.heappop(open_lanes)
-                lane = self._lanes[signature]
-                lane.taken += 1
-                self._fly(order[2])
-                if lane.waiting and lane.taken < lane.window:
-                    heapq.heappush(open_lanes, (lane.waiting[0], signature))
-            elif own is not None:
-                order = own
-                self._fly(order[2])
-            else:
+            order, lane = self._next(heads)
+            if order is None:
                 break
+            self._fly(order[2])
             taken.append(order[2])
+            if lane is not None:
+                lane.taken += 1
+                if lane.waiting and lane.taken < lane.window:
+                    heapq.heappush(heads, (lane.waiting[0], lane.signature))
         return self._companions(taken) + taken if taken else taken
+
+    def _next(self, heads: list[tuple[Order, str]]) -> tuple[Order | None, _Lane | None]:
+        """The first of what was triggered and of the heads of open lanes, with its lane."""
+        self._prune(self._triggered)
+        own = self._triggered[0] if self._triggered else None
+        while heads and (own is None or heads[0][0] < own):
+            order, signature = heapq.heappop(heads)
+            lane = self._lanes[signature]
+            if lane.waiting and lane.waiting[0] == order:
+                return order, lane
+            if lane.waiting:  # its head was taken meanwhile for a reason of its own
+                heapq.heappush(heads, (lane.waiting[0], signature))
+        return own, None
 
     def ack(self, job_ids: Iterable[str]) -> None:
         """These were looked at, with effect. What happened meanwhile is looked at next."""
@@ -165,21 +191,26 @@ class Queue:
                 self._trigger(item)
 
     def block(self, job_id: str, reason: str) -> None:
-        """This job found no room: it waits, and with it all of its signature, until `open`."""
+        """This job found no room: it waits, and with it all of its signature, until `open`.
+
+        When lanes were opened since it was taken, its look was too early: its lane stays open.
+        """
         item = self._items.get(job_id)
         if item is None:
             return
         lane = self._lane(item.signature)
-        lane.closed = True
-        lane.closed_since = lane.closed_since or self._now
-        lane.reason = reason
+        lane.reason = item.reason = reason
         lane.blocked += 1
-        item.reason = reason
+        if item.epoch == self._epoch:
+            lane.closed = True
+            lane.closed_since = lane.closed_since or self._now
         if not item.flying and not item.triggered:
             self._wait(item)
 
     def open(self) -> None:
         """Something may fit now: every lane is worth a look again."""
+        self._epoch += 1
+        self._opened = self._now
         for lane in self._lanes.values():
             lane.closed = False
 
@@ -191,14 +222,17 @@ class Queue:
             heapq.heappush(self._wakes, (time, job_id))
 
     def next_wake(self) -> int | None:
-        """When the next job is due (ns), or None."""
+        """When to take again if nothing happens (ns), or None."""
         while self._wakes:
             time, job_id = self._wakes[0]
             item = self._items.get(job_id)
             if item is not None and item.wake == time:
-                return time
+                break
             heapq.heappop(self._wakes)
-        return None
+        rescan = self._opened + RESCAN_NS
+        if any(lane.closed and lane.waiting for lane in self._lanes.values()):
+            return min(rescan, self._wakes[0][0]) if self._wakes else rescan
+        return self._wakes[0][0] if self._wakes else None
 
     def drop(self, job_id: str) -> None:
         """Forget the job."""
@@ -226,7 +260,7 @@ class Queue:
     def _lane(self, signature: str) -> _Lane:
         lane = self._lanes.get(signature)
         if lane is None:
-            lane = self._lanes[signature] = _Lane()
+            lane = self._lanes[signature] = _Lane(signature)
         return lane
 
     def _trigger(self, item: _Item) -> None:
@@ -268,6 +302,7 @@ class Queue:
     def _fly(self, job_id: str) -> None:
         item = self._items[job_id]
         item.flying, item.triggered, item.wake = True, False, 0
+        item.epoch = self._epoch
         self._leave_lane(item)
 
     def _due(self, now: int) -> None:

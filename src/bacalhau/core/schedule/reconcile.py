@@ -170,7 +170,7 @@ def _abandoned(case: Case, execution: Execution, nodes: Mapping[str, Node]) -> b
             case.give_up(execution, row, fault, Topic.EXECUTION)
         else:
             case.rows[execution.id] = row
-            case.remember(row, execution.end_time or execution.modify_time)
+            case.remember(row, case.now)
         return True
     if not execution.is_live:
         case.remember(execution, execution.end_time or execution.modify_time)
