@@ -47,6 +47,8 @@ def find_module(path: str, inputs: Sequence[Mount]) -> tuple[str, Mount]:
         targets = ", ".join(sorted(guest_path(m.target) for m in inputs)) or "there are none"
         raise _no_module(path, f"no input has this target (inputs: {targets})")
     mount = max(holders, key=lambda m: len(guest_path(m.target)))
+    if wanted == guest_path(mount.target) and os.path.isfile(mount.source):
+        return mount.source, mount
     root = os.path.realpath(mount.source)
     found = os.path.realpath(
         os.path.join(root, posixpath.relpath(wanted, guest_path(mount.target)))
@@ -70,12 +72,13 @@ def preopens(work: Work, hidden: Iterable[Mount]) -> list[Preopen]:
     `hidden` are file inputs that bring modules: code, which is not shown to the program.
     Makes private directories below `work.directory`. Raises EngineFailed, OSError.
     """
-    code = {mount.target for mount in hidden if not os.path.isdir(mount.source)}
-    shown = [mount for mount in work.inputs if mount.target not in code]
-    directories = [mount for mount in shown if os.path.isdir(mount.source)]
+    code = {mount.target for mount in hidden}
+    directories: list[Mount] = []
     files: dict[str, list[Mount]] = {}
-    for mount in shown:
-        if mount not in directories:
+    for mount in work.inputs:
+        if os.path.isdir(mount.source):
+            directories.append(mount)
+        elif mount.target not in code:
             parent = posixpath.dirname(guest_path(mount.target))
             files.setdefault(parent, []).append(mount)
     result = [Preopen(m.source, guest_path(m.target), not m.read_only) for m in directories]
@@ -85,9 +88,9 @@ def preopens(work: Work, hidden: Iterable[Mount]) -> list[Preopen]:
     return result
 
 
-def private_root(directory: str) -> Path:
+def private_root(directory: str) -> str:
     """Where the private directories of an execution are, if it needs any."""
-    return Path(directory) / "files"
+    return os.path.join(directory, "files")
 
 
 def written_bytes(directories: Iterable[str]) -> int:
@@ -111,7 +114,7 @@ def _private(
     work: Work, parent: str, files: Sequence[Mount], directories: Sequence[Mount]
 ) -> list[Preopen]:
     """A private directory with these files, and with what a directory input has there."""
-    root = private_root(work.directory)
+    root = Path(private_root(work.directory))
     root.mkdir(parents=True, exist_ok=True)
     place = root / str(len(os.listdir(root)))
     place.mkdir()

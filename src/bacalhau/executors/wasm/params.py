@@ -14,6 +14,7 @@ KEYS = (
     "EnvironmentVariables",
     "Fuel",
 )
+_KNOWN = frozenset(key.lower() for key in KEYS)
 FUEL_MAX = 2**63 - 1
 
 
@@ -30,27 +31,27 @@ class Params(Record, kw_only=True):
 
 def read(engine: SpecConfig) -> Params | tuple[str, ...]:
     """The parameters, or everything that is wrong with them."""
-    known = {key.lower() for key in KEYS}
+    given = {key.lower(): value for key, value in engine.params.items() if value is not None}
     faults = [
         f"unknown parameter '{key}' of engine wasm: it has {', '.join(KEYS)}"
         for key in engine.params
-        if key.lower() not in known
+        if key.lower() not in _KNOWN
     ]
-    entry = engine.param("EntryModule", "")
+    entry = given.get("entrymodule", "")
     if not isinstance(entry, str) or not entry.strip("/"):
         faults.append(
             "EntryModule is missing: give the path of the module, "
             "which is the Target of one of the task's InputSources"
         )
-    entrypoint = engine.param("Entrypoint", "") or "_start"
+    entrypoint = given.get("entrypoint") or "_start"
     if not isinstance(entrypoint, str):
         faults.append(f"Entrypoint is {entrypoint!r}: give the name of an exported function")
-    fuel = engine.param("Fuel", 0)
+    fuel = given.get("fuel", 0)
     if isinstance(fuel, bool) or not isinstance(fuel, int) or not 0 <= fuel <= FUEL_MAX:
         faults.append(f"Fuel is {fuel!r}: give a whole number of instructions, 0 for no bound")
-    parameters = _texts(engine, "Parameters", faults)
-    imports = _texts(engine, "ImportModules", faults)
-    env = _env(engine.param("EnvironmentVariables", {}), faults)
+    parameters = _texts(given, "Parameters", faults)
+    imports = _texts(given, "ImportModules", faults)
+    env = _env(given.get("environmentvariables", {}), faults)
     if faults:
         return tuple(faults)
     return Params(
@@ -74,17 +75,17 @@ def check_env(env: Mapping[str, str]) -> list[str]:
     return faults
 
 
-def _texts(engine: SpecConfig, key: str, faults: list[str]) -> tuple[str, ...]:
-    given = engine.param(key, ())
-    if not isinstance(given, list | tuple):
-        faults.append(f"{key} is {given!r}: give a list of strings")
+def _texts(given: Mapping[str, Any], key: str, faults: list[str]) -> tuple[str, ...]:
+    items = given.get(key.lower(), ())
+    if not isinstance(items, list | tuple):
+        faults.append(f"{key} is {items!r}: give a list of strings")
         return ()
-    for number, item in enumerate(given):
+    for number, item in enumerate(items):
         if not isinstance(item, str):
             faults.append(f"{key}[{number}] is {item!r}: give a string")
         elif "\0" in item:
             faults.append(f"{key}[{number}] holds a NUL character")
-    return tuple(given)
+    return tuple(items)
 
 
 def _env(given: Any, faults: list[str]) -> dict[str, str]:
