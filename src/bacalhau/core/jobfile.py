@@ -157,7 +157,7 @@ def _similar(name: str, words: Any) -> str:
 
 
 def _read_yaml(text: str) -> Any:
-    import yaml  # 30 ms that only readers of YAML pay
+    import yaml  # about 40 ms, which only readers of YAML pay
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
