@@ -79,7 +79,7 @@ class Server:
         deadline = time.monotonic() + 30
         while True:
             try:
-                client.agent_alive()
+                assert client.alive()
             except Exception:
                 if time.monotonic() > deadline:
                     raise AssertionError(

@@ -13,6 +13,7 @@ from bacalhau.model.base import evolve
 from bacalhau.model.execution import Observed
 from bacalhau.model.message import Goodbye, Hello
 from bacalhau.model.node import NodeInfo
+from bacalhau.ports.plugins import Closable
 from bacalhau.ports.transport import ORCHESTRATOR
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ async def serve(node: Node) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         for executor in node.executors.values():
             await executor.close()
+        for plug_in in (*node.sources.values(), *node.publishers.values()):
+            if isinstance(plug_in, Closable):
+                await plug_in.close()
 
 
 async def _greet(node: Node) -> None:

@@ -120,6 +120,8 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | 
     outcome = await _outcome(node, held, executor)
     results = Path(held.work.stdout).parent
     output = await _collect(node, held, results, outcome)
+    if outcome.fault is not None and outcome.fault.kind is not FaultKind.USER:
+        return outcome.fault, output, SpecConfig()  # the program never had its say
     result = await _publish(node, held, results, outcome.exit_code)
     return _verdict(outcome), output, result
 

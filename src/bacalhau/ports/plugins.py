@@ -1,6 +1,15 @@
 """Finds plug-ins by entry point; the built-ins come through the same door."""
 
 from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """An optional ability: a plug-in that holds something until it is closed."""
+
+    async def close(self) -> None: ...
+
 
 GROUPS = ("executors", "sources", "publishers", "stores", "transports")
 

@@ -225,7 +225,9 @@ class _Wire:
         try:
             while True:
                 event = self._connection.next_event()
-                if event is not h11.NEED_DATA and event is not h11.PAUSED:
+                if event is h11.PAUSED:
+                    raise Broken("the other side went on after its answer")
+                if event is not h11.NEED_DATA:
                     return cast("h11.Event", event)
                 async with asyncio.timeout(self._timeout_s):
                     data = await self._reader.read(CHUNK_BYTES)
