@@ -170,11 +170,15 @@ def _record_binder(kind: type[Record]) -> _Binder:
                     if len(work.unknown) < MAX_FAULTS:
                         work.unknown.append(_text((*path, str(key)[:200])))
                     continue
-            if item is not None:
-                given[entry[0]] = entry[2](item, (*path, entry[1]), work)
+            name, wire, bind_field = entry
+            if bind_field is _string and type(item) is str and _is_plain(item):
+                work.left -= len(item)  # most fields are such; they need no path
+                given[name] = item
+            elif item is not None:
+                given[name] = bind_field(item, (*path, wire), work)
         for name, wire in required:
             if name not in given:
-                is_type = name == "type" and issubclass(kind, JobSpec)
+                is_type = name == "type" and kind is JobSpec
                 work.fault((*path, wire), missing if is_type else "missing")
         if work.faults:
             return _SKIPPED
@@ -215,7 +219,7 @@ def _string(value: Any, path: Path, work: _Work) -> Any:
         work.fault(path, f"expected string, got {_name(value)}")
         return _SKIPPED
     work.left -= len(value)
-    if "\0" in value or not (value.isascii() or _is_unicode(value)):
+    if not _is_plain(value) and ("\0" in value or not _is_unicode(value)):
         work.fault(path, "contains a character that is not allowed (NUL or half a surrogate pair)")
     return value
 
@@ -268,7 +272,10 @@ def _text_map(value: Any, path: Path, work: _Work) -> Any:
     work.enter(path, len(value))
     for key, item in value.items():
         _string(key, path, work)
-        _string(item, (*path, key), work)
+        if type(item) is str and _is_plain(item):
+            work.left -= len(item)
+        else:
+            _string(item, (*path, key), work)
     return value
 
 
@@ -289,11 +296,17 @@ def _data(value: Any, path: Path, work: _Work) -> None:
         work.enter(path, len(value))
         for key, item in value.items():
             _string(key, path, work)
-            _data(item, (*path, key), work)
+            if type(item) is str and _is_plain(item):
+                work.left -= len(item)
+            else:
+                _data(item, (*path, key), work)
     elif kind is list or kind is tuple:
         work.enter(path, len(value))
         for at, item in enumerate(value):
-            _data(item, (*path, at), work)
+            if type(item) is str and _is_plain(item):
+                work.left -= len(item)
+            else:
+                _data(item, (*path, at), work)
     elif kind is int:
         _integer(value, path, work)
     elif kind is float:
@@ -313,6 +326,10 @@ _LENIENT: Mapping[tuple[type[Record], str], _Binder] = {
     **{(ResourcesConfig, name): _amount for name in ("cpu", "memory", "disk", "gpu")},
     (Requirement, "values"): _list_binder(_label_value),
 }
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and "\0" not in text
 
 
 def _is_unicode(text: str) -> bool:

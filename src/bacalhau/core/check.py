@@ -5,6 +5,7 @@ Plug-in parameters are looked at in core.params, what needs facts of the cluster
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from math import isfinite
 from posixpath import normpath
@@ -46,6 +47,8 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+_NO_TIMEOUTS, _NO_NETWORK, _NO_RETRY = Timeouts(), Network(), Retry()
+
 
 def check(spec: JobSpec) -> tuple[str, ...]:
     """Every reason why this spec is unacceptable, before any default; none when it is fine."""
@@ -83,7 +86,8 @@ def _reasons(spec: JobSpec) -> Iterator[str]:
         yield from _bounded(name, entries)
         if any(not key.strip() for key in entries):
             yield f"{name}: a key must not be empty"
-    yield from _retry(spec.retry)
+    if spec.retry != _NO_RETRY:
+        yield from _retry(spec.retry)
     if not spec.tasks:
         yield "Tasks: a job needs a task"
     if len(spec.tasks) > MAX_TASKS:
@@ -109,13 +113,19 @@ def _task(task: Task) -> Iterator[str]:
     yield from _named("Name", task.name, required=True)
     if not task.engine.type.strip():
         yield "Engine.Type: missing engine type"
-    yield from _env(task.env)
-    yield from _bounded("Meta", task.meta)
-    yield from _timeouts(task.timeouts)
+    if task.env:
+        yield from _env(task.env)
+    if task.meta:
+        yield from _bounded("Meta", task.meta)
+    if task.timeouts != _NO_TIMEOUTS:
+        yield from _timeouts(task.timeouts)
     yield from _resources(task.resources)
-    yield from _inputs(task.input_sources)
-    yield from _results(task.result_paths, task.input_sources)
-    yield from _network(task.network)
+    if task.input_sources:
+        yield from _inputs(task.input_sources)
+    if task.result_paths:
+        yield from _results(task.result_paths, task.input_sources)
+    if task.network != _NO_NETWORK:
+        yield from _network(task.network)
 
 
 def _named(what: str, name: str, *, required: bool) -> Iterator[str]:
@@ -155,19 +165,22 @@ def _timeouts(timeouts: Timeouts) -> Iterator[str]:
             yield f"Timeouts.{name}: {seconds} is not between 0 and {MAX_SECONDS} seconds"
 
 
-def _resources(config: ResourcesConfig) -> Iterator[str]:
+@lru_cache(maxsize=1024)
+def _resources(config: ResourcesConfig) -> tuple[str, ...]:
+    """Remembered, because most jobs ask for one of few amounts."""
     try:
         resources.parse(settled(config))
     except ValueError:
-        pass
-    else:
-        return
-    # Only a faulty config is looked at field by field.
-    for name in ("cpu", "memory", "disk", "gpu"):
+        return tuple(_resource_faults(config))
+    return ()
+
+
+def _resource_faults(config: ResourcesConfig) -> Iterator[str]:
+    for name, shown in (("cpu", "CPU"), ("memory", "Memory"), ("disk", "Disk"), ("gpu", "GPU")):
         try:
             resources.parse(ResourcesConfig(**{name: amount(getattr(config, name))}))
         except ValueError as error:
-            yield f"Resources.{name.upper() if len(name) == 3 else name.title()}: {error}"
+            yield f"Resources.{shown}: {error}"
 
 
 def settled(config: ResourcesConfig) -> ResourcesConfig:
