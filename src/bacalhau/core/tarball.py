@@ -10,6 +10,7 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -54,9 +55,14 @@ def read(stream: BinaryIO, bounds: Bounds) -> Iterator[Entry]:
 
     Raises BadArchive at the first fault; what came before it is not to be kept.
     """
-    source = _Metered(gzip.GzipFile(fileobj=stream, mode="rb"))
+    with _faults_of_archives():
+        yield from _read(_Metered(gzip.GzipFile(fileobj=stream, mode="rb")), bounds)
+
+
+@contextmanager
+def _faults_of_archives() -> Iterator[None]:
     try:
-        yield from _read(source, bounds)
+        yield
     except tarfile.TarError as error:
         raise BadArchive(f"not a readable tar.gz archive ({error})") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -98,7 +104,8 @@ def _chunks(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes
     file = archive.extractfile(member)
     left = member.size
     while file and left:
-        chunk = file.read(min(CHUNK_BYTES, left))
+        with _faults_of_archives():
+            chunk = file.read(min(CHUNK_BYTES, left))
         if not chunk:
             raise BadArchive(f"the archive is cut short within '{member.name[:200]}'")
         left -= len(chunk)

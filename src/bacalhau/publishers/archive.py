@@ -52,8 +52,9 @@ def survey(directory: Path, limit: int = 0) -> Survey:
     items: list[Item] = []
     left_out: list[str] = []
     size = 0
-    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    root = -1
     try:
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         for item in _walk(root, ""):
             if isinstance(item, str):
                 left_out.append(item)
@@ -72,10 +73,11 @@ def survey(directory: Path, limit: int = 0) -> Survey:
                     f"the results are more than {MAX_ENTRIES} files",
                     "Pack them into an archive within the task.",
                 )
-    except PermissionError as error:
+    except OSError as error:
         raise _failed("ResultsUnreadable", f"a result cannot be read: {error}") from error
     finally:
-        os.close(root)
+        if root >= 0:
+            os.close(root)
     return Survey(tuple(items), size, tuple(left_out))
 
 

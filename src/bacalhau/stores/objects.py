@@ -13,10 +13,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from bacalhau.model.errors import Limit, NotFound, Rejected, Unavailable
 from bacalhau.ports.objects import ObjectInfo
@@ -26,6 +26,9 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_SEGMENTS = 8
 _MAGIC = b"sha-256\n"
 _FOOTER_BYTES = 32 + len(_MAGIC)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DiskObjects:
@@ -53,12 +56,11 @@ class DiskObjects:
                         hint="Keep less, or raise Publishers.Types.Managed.MaxSize.",
                     )
                 digest.update(chunk)
-                await in_thread(file.write, chunk)
-            modified = await in_thread(_seal, file, digest.digest(), Path(part), path)
-        except OSError as error:
-            raise Unavailable(f"object {key} cannot be stored: {error}") from error
+                await _on_disk(file.write, chunk)
+            modified = await _on_disk(_seal, file, digest.digest(), Path(part), path)
         finally:
-            file.close()
+            with suppress(OSError):  # a full disk, of which the write has told already
+                file.close()
             with suppress(FileNotFoundError):
                 os.unlink(part)
         return ObjectInfo(key=key, size=size, sha256=digest.hexdigest(), modified=modified)
@@ -129,6 +131,13 @@ class DiskObjects:
             except OSError:
                 break
         return gone
+
+
+async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return await in_thread(work, *args, **kwargs)
+    except OSError as error:
+        raise Unavailable(f"the object cannot be stored: {error}") from error
 
 
 def _seal(file: BinaryIO, digest: bytes, part: Path, path: Path) -> int:
