@@ -33,7 +33,8 @@ def _run(words: list[str]) -> int:
 
     found = find(words)
     command = found.command
-    line = parse(found.rest, (*command.flags, *GLOBAL) if command else GLOBAL)
+    flags = (*command.flags, *GLOBAL) if command else GLOBAL
+    line = parse(found.rest, flags, stops=command.stops if command else False)
     if command is None or line.flags["help"]:
         from bacalhau.cli.help import help_text
 

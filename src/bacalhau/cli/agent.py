@@ -16,24 +16,24 @@ COMMANDS = (
 
 
 def alive(call: Call) -> None:
-    _show(call, call.server.get("/agent/alive"))
+    _show(call, call.get("/agent/alive"))
 
 
 def node(call: Call) -> None:
-    _show(call, call.server.get("/agent/node"))
+    _show(call, call.get("/agent/node"))
 
 
 def config(call: Call) -> None:
     pretty = call.flags["pretty"] or "pretty" not in call.given
     show_data(
-        call.server.get("/agent/config").get("config", {}),
+        call.get("/agent/config").get("config", {}),
         call.flags["output"] or "yaml",
         pretty=pretty,
     )
 
 
 def version(call: Call) -> None:
-    found = call.server.get("/agent/version")
+    found = call.get("/agent/version")
     if call.flags["output"]:
         _show(call, found)
         return

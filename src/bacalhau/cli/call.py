@@ -1,6 +1,7 @@
 """One run of a command: its arguments and flags, and what it needs of the world."""
 
 import os
+from collections.abc import Mapping
 
 from bacalhau.cli.command import Command, Line, Problem
 
@@ -8,11 +9,11 @@ TYPE_CHECKING = False  # typing is slow to import, see command.py
 if TYPE_CHECKING:
     from typing import Any
 
-    from bacalhau.cli.server import Server
+    from bacalhau.client import Client
     from bacalhau.config import Config, Loaded
 
-ALIVE_S = 30.0
-"""How long a server may take to answer one request."""
+_HERE = dict.fromkeys(("loopback", "local", "localhost", "any"), "127.0.0.1")
+"""Words for listening addresses that mean this machine to a client."""
 
 
 class Call:
@@ -24,7 +25,7 @@ class Call:
         self.flags: dict[str, Any] = line.flags
         self.given = line.given
         self._loaded: Loaded | None = None
-        self._server: Server | None = None
+        self._client: Client | None = None
 
     @property
     def loaded(self) -> "Loaded":
@@ -46,73 +47,52 @@ class Call:
         return self.loaded.config
 
     @property
-    def server(self) -> "Server":
-        """The server that the configuration names; nothing is sent yet."""
-        if self._server is None:
-            from bacalhau.cli.server import Server
+    def client(self) -> "Client":
+        """The server that the configuration names; nothing is sent yet. Raises Problem."""
+        if self._client is None:
+            self._client = self.connect(self.flags.get("namespace", ""))
+        return self._client
 
-            self._server = Server(self.url, self.credentials, self.config.api.tls, ALIVE_S)
-        return self._server
+    def connect(self, namespace: str = "") -> "Client":
+        """A client for the configured server, with names looked up in that namespace."""
+        from bacalhau.client.endpoint import resolve
+        from bacalhau.client.sync import Client
 
-    @property
-    def url(self) -> str:
-        """The server's base URL: API.Host may be a host name or a URL with or without port."""
         api = self.config.api
-        host, scheme, port = api.host.strip(), "https" if api.tls.use_tls else "http", api.port
-        if "://" in host:
-            scheme, _, host = host.partition("://")
-            scheme, host = scheme.lower(), host.split("/")[0]
-            if scheme not in ("http", "https"):
-                raise Problem(
-                    f"API.Host is {api.host}, but servers are reached by http or https",
-                    "write http://host:port, or just the host",
-                )
-        name, has_port, given = host.rpartition(":")
-        if has_port and given.isdigit() and not name.endswith(":"):
-            host, port = name, int(given)
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
-        host = _LOCAL.get(host, host)
-        if ":" in host and not host.startswith("["):
-            host = f"[{host}]"
-        return f"{scheme}://{host}:{port}"
-
-    @property
-    def credentials(self) -> str:
-        """The Authorization header: from the environment, else the token of this data dir."""
-        key, name, password = (
-            os.environ.get(f"BACALHAU_API_{word}", "") for word in ("KEY", "USERNAME", "PASSWORD")
-        )
-        if key and (name or password):
-            raise Problem(
-                "BACALHAU_API_KEY and BACALHAU_API_USERNAME/PASSWORD are both set",
-                "keep one of them",
-            )
-        if bool(name) != bool(password):
-            raise Problem("BACALHAU_API_USERNAME and BACALHAU_API_PASSWORD belong together")
-        if key:
-            return f"Bearer {key}"
-        if name:
-            import base64
-
-            return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
-        return self._local_token() if self.url.split("/")[2].startswith(_LOOPBACK) else ""
-
-    def _local_token(self) -> str:
-        """The administrator's token of a server on this machine that shares our data dir."""
         try:
-            with open(os.path.join(self.config.data_dir, "admin.token")) as file:
-                return f"Bearer {file.read().strip()}"
-        except OSError:
-            return ""
+            endpoint = resolve(
+                _HERE.get(api.host.strip(), api.host.strip()),
+                api.port,
+                tls=api.tls.use_tls,
+                ca_file=api.tls.ca_file,
+                insecure=api.tls.insecure,
+                env=os.environ,
+                read=self._read_state,
+            )
+        except ValueError as error:
+            raise Problem(str(error), "see --api-host, --api-port and BACALHAU_API_KEY") from None
+        return Client(endpoint, namespace=namespace)
 
-    @property
-    def program(self) -> str:
-        """How hints call us."""
-        return "bacalhau"
+    def get(self, path: str, query: "Mapping[str, Any] | None" = None) -> "Any":
+        """The JSON below /api/v1 at that path."""
+        return self.client.raw("GET", path, query)
+
+    def _read_state(self, name: str) -> str | None:
+        """A small file of the data directory: where its server listens, and its token."""
+        try:
+            with open(os.path.join(self.config.data_dir, name), encoding="utf-8") as file:
+                return file.read(4096)
+        except (OSError, UnicodeDecodeError):
+            return None
 
 
-_LOCAL = {"loopback": "127.0.0.1", "local": "127.0.0.1", "any": "127.0.0.1"}
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+def segment(text: str) -> str:
+    """A name or an id as one part of a path. Raises Problem when it is empty."""
+    from urllib.parse import quote
+
+    if not text.strip():
+        raise Problem("the name or id is empty")
+    return quote(text, safe="")
 
 
 def _as_text(value: object) -> str:

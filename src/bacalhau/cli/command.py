@@ -29,8 +29,7 @@ class Flag:
     """One flag. `kind` says what a value is and what repeating does:
 
     bool; text; int, uint, uint32; choice (of `choices`, any case);
-    texts (each occurrence adds one), list (the same, split at commas),
-    pairs (key=value, repeated or split at commas).
+    texts (each occurrence adds one), list (the same, split at commas).
     `config` is the key that the flag sets; `word` names the value in help.
     """
 
@@ -57,7 +56,7 @@ class Flag:
         self.choices = choices
         self.config = config
         self.hidden = hidden
-        self.word = word or {"pairs": "key=value", "list": "text,...", "texts": "text"}.get(
+        self.word = word or {"list": "text,...", "texts": "text"}.get(
             kind, "|".join(choices) or kind
         )
 
@@ -71,18 +70,18 @@ _EMPTY: dict[str, object] = {
     "uint32": 0,
     "texts": (),
     "list": (),
-    "pairs": {},
 }
 
 
 class Command:
     """One command. `handler` is `module:function`, imported when the command runs.
 
-    `least`..`most` bound the number of arguments (`most` -1: any number).
+    `least`..`most` bound the number of arguments (`most` -1: any number). `stops`: flags
+    end at the first argument, because the rest is a command line of its own.
     """
 
-    __slots__ = ("arguments", "details", "flags", "handler", "hidden", "least", "most", "name",
-                 "notice", "summary")  # fmt: skip
+    __slots__ = ("arguments", "details", "flags", "handler", "least", "most", "name", "stops",
+                 "summary")  # fmt: skip
 
     def __init__(
         self,
@@ -95,8 +94,7 @@ class Command:
         most: int = 0,
         flags: Sequence[Flag] = (),
         details: str = "",
-        hidden: bool = False,
-        notice: str = "",
+        stops: bool = False,
     ) -> None:
         self.name = name
         self.handler = handler
@@ -106,8 +104,7 @@ class Command:
         self.most = most
         self.flags = flags
         self.details = details
-        self.hidden = hidden
-        self.notice = notice
+        self.stops = stops
 
 
 class Line:
@@ -121,8 +118,8 @@ class Line:
         self.given = given
 
 
-def parse(words: Sequence[str], flags: Sequence[Flag]) -> Line:
-    """Read the words of a command. Raises Problem."""
+def parse(words: Sequence[str], flags: Sequence[Flag], *, stops: bool = False) -> Line:
+    """Read the words of a command; `stops` as in Command. Raises Problem."""
     by_name = {flag.name: flag for flag in flags}
     by_short = {flag.short: flag for flag in flags if flag.short}
     line = Line([], {flag.name: _fresh(flag) for flag in flags}, set())
@@ -137,6 +134,9 @@ def parse(words: Sequence[str], flags: Sequence[Flag]) -> Line:
             at += _long(line, by_name, word[2:], words[at:])
         elif len(word) > 1 and word.startswith("-"):
             at += _cluster(line, by_short, word, words[at:])
+        elif stops:
+            line.arguments.extend(words[at - 1 :])
+            break
         else:
             line.arguments.append(word)
     return line
@@ -190,8 +190,6 @@ def _take(line: Line, flag: Flag, value: str, shown: str) -> int:
         raise Problem(f'invalid argument "{value}" for "{shown}" flag: {error}') from None
     if isinstance(read, list):
         line.flags[flag.name] = [*line.flags[flag.name], *read]
-    elif isinstance(read, dict):
-        line.flags[flag.name] = {**line.flags[flag.name], **read}
     else:
         line.flags[flag.name] = read
     line.given.add(flag.name)
@@ -214,8 +212,6 @@ def _read(flag: Flag, value: str) -> object:
         return [value]
     if flag.kind == "list":
         return fields(value) if value else []
-    if flag.kind == "pairs":
-        return _pairs(value)
     return value
 
 
@@ -226,20 +222,6 @@ def _whole(value: str, low: int, high: int) -> int:
     if not low <= int(value) <= high:
         raise ValueError(f"must be between {low} and {high}")
     return int(value)
-
-
-def _pairs(value: str) -> dict[str, str]:
-    """One `=`: everything after it is the value. More: the text is split at commas first."""
-    if "=" not in value:
-        raise ValueError("must look like key=value")
-    parts = [value.strip('"')] if value.count("=") == 1 else fields(value)
-    pairs = {}
-    for part in parts:
-        key, equals, text = part.partition("=")
-        if not equals:
-            raise ValueError(f"{part} must look like key=value")
-        pairs[key] = text
-    return pairs
 
 
 def fields(text: str) -> list[str]:
@@ -279,8 +261,6 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
 
 
 def _fresh(flag: Flag) -> object:
-    if flag.kind == "pairs":
-        return dict(flag.default)  # type: ignore[call-overload]  # this kind's default is a dict
     if flag.kind in ("texts", "list"):
         return list(flag.default)  # type: ignore[call-overload]  # this kind's default is a tuple
     return flag.default

@@ -58,8 +58,6 @@ def _words() -> "dict[str, dict[str, str]]":
     table: dict[str, dict[str, str]] = {"": {noun: text for noun, (_, text) in NOUNS.items()}}
     for noun in NOUNS:
         for command in commands(noun):
-            if command.hidden:
-                continue
             if " " in command.name:
                 table.setdefault(noun, {})[command.name.split()[1]] = command.summary
             table[command.name] = {

@@ -47,7 +47,7 @@ def _root() -> str:
 
 
 def _noun(noun: str, found: Sequence[Command]) -> str:
-    rows = [(command.name.split()[1], command.summary) for command in found if not command.hidden]
+    rows = [(command.name.split()[1], command.summary) for command in found]
     return "\n".join(
         [
             NOUNS[noun][1],

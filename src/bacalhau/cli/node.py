@@ -1,10 +1,7 @@
 """`bacalhau node`: see and manage the nodes of the cluster."""
 
-import sys
-
-from bacalhau.cli.call import Call
+from bacalhau.cli.call import Call, segment
 from bacalhau.cli.command import Command, Flag
-from bacalhau.cli.server import Refused, segment
 from bacalhau.cli.table import (
     OBJECT,
     OUTPUT,
@@ -55,7 +52,7 @@ COMMANDS = (
 
 def list_nodes(call: Call) -> None:
     flags = call.flags
-    reply = call.server.get(
+    reply = call.get(
         "/orchestrator/nodes",
         {
             "labels": flags["labels"],
@@ -76,19 +73,15 @@ def list_nodes(call: Call) -> None:
 
 
 def describe_node(call: Call) -> None:
-    reply = call.server.get(f"/orchestrator/nodes/{segment(call.arguments[0])}")
+    reply = call.get(f"/orchestrator/nodes/{segment(call.arguments[0])}")
     show_data(reply["Node"], call.flags["output"] or "yaml", pretty=call.flags["pretty"])
 
 
-def update_node(call: Call) -> int:
+def update_node(call: Call) -> None:
     """approve, reject or delete. A refusal is an error here, unlike in Bacalhau."""
     action = call.command.name.split()[1]
-    path = f"/orchestrator/nodes/{segment(call.arguments[0])}"
-    reply = call.server.ask("PUT", path, {"Action": action, "Message": call.flags["message"]})
-    if not reply.get("Success"):
-        raise Refused(str(reply.get("Error") or f"could not {action} the node"), "", 200, "")
-    print("Ok", file=sys.stdout)
-    return 0
+    call.client.update_node(call.arguments[0], action, message=call.flags["message"])
+    print("Ok")
 
 
 def _labels(row: "Any") -> str:

@@ -54,7 +54,9 @@ def paint(text: str, how: str, stream: "TextIO") -> str:
 
 _SAFE = {
     **dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}"),
-    **{9: " ", 10: "\n", 13: ""},
+    9: " ",
+    10: "\n",
+    13: "",
 }
 
 

@@ -1,11 +1,11 @@
 """`bacalhau version`: which client, which server."""
 
+import contextlib
 import platform
 
 from bacalhau import __version__
 from bacalhau.cli.call import Call
-from bacalhau.cli.command import Command, Flag, Problem
-from bacalhau.cli.server import Server
+from bacalhau.cli.command import Command, Flag
 from bacalhau.cli.table import OUTPUT, field, show_data, show_rows
 
 SERVER_S = 3.0
@@ -20,11 +20,9 @@ COMMANDS = (
 def version(call: Call) -> None:
     row = {"clientVersion": _own()}
     if not call.flags["client"]:
-        try:
-            server = Server(call.url, call.credentials, call.config.api.tls, SERVER_S)
-            row["serverVersion"] = server.get("/agent/version")
-        except Problem:
-            pass  # said by the column that is missing
+        found = _server(call)
+        if found is not None:
+            row["serverVersion"] = found
     if call.flags["output"] in ("json", "yaml"):
         show_data(row, call.flags["output"], pretty=call.flags["pretty"])
         return
@@ -32,6 +30,22 @@ def version(call: Call) -> None:
     if "serverVersion" in row:
         columns.append(field("server", "serverVersion", "GitVersion"))
     show_rows(call, [row], columns)
+
+
+def _server(call: Call) -> "dict[str, str] | None":
+    """The server's word; None when there is none in time, which the missing column says."""
+    import threading
+
+    answers: list[dict[str, str]] = []
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            answers.append(call.get("/agent/version"))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(SERVER_S)
+    return answers[0] if answers else None
 
 
 def _own() -> dict[str, str]:

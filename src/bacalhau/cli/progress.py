@@ -1,0 +1,170 @@
+"""The progress of a job: rows for what happened, and on terminals a line that moves."""
+
+import shutil
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from bacalhau.cli.job import event_text
+from bacalhau.cli.style import is_terminal, paint, safe, short_id
+
+MANY = 20
+"""Partitions; of more only failures get rows, and the counts tell the rest."""
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_WIDTHS = (12, 10, 15)
+_EVENT_WIDTH = 90
+_ENDED = "ended"
+
+
+class Counts:
+    """How many partitions are where, as the events tell."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.failed = 0
+        self.reason = ""
+        self._states: dict[str, str] = {}
+
+    def take(self, event: dict[str, Any]) -> None:
+        what, execution = event["Event"], event.get("ExecutionID", "")
+        details = what.get("Details") or {}
+        if not execution:
+            if what["Topic"] == "Queueing":
+                self.reason = what["Message"].removeprefix("Job queued. ")
+            return
+        if details.get("FailsExecution") == "true":
+            if self._states.get(execution) != _ENDED:
+                self.failed += 1
+            self._states[execution] = _ENDED
+        elif what["Topic"] == "Scheduling":
+            self._states[execution] = "placed"
+            self.reason = ""
+        elif what["Topic"] == "Execution":
+            self._states[execution] = {
+                "Running": "running",
+                "Completed successfully": "done",
+            }.get(what["Message"], _ENDED)
+        elif what["Topic"] == "Exec Scanning":
+            self._states[execution] = _ENDED
+
+    def of(self, state: str) -> int:
+        return sum(1 for found in self._states.values() if found == state)
+
+    def __str__(self) -> str:
+        done, running, placed = self.of("done"), self.of("running"), self.of("placed")
+        total = self.total or done + running + placed
+        queued = max(0, total - done - running - placed)
+        parts = [f"{done}/{total} done"]
+        parts += [f"{running} running"] if running else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{placed} starting"] if placed else []
+        parts += [f"{queued} queued"] if queued else []
+        text = ", ".join(parts)
+        return f"{text} ({self.reason})" if queued and self.reason else text
+
+
+class Progress:
+    """Shows events as they come. As a context manager it leaves no half line behind."""
+
+    def __init__(self, job: dict[str, Any], *, quiet: bool) -> None:
+        total = job.get("Count") or 0
+        self._many = total > MANY
+        self._quiet = quiet
+        self._live = not quiet and is_terminal(sys.stderr)
+        self._counts = Counts(total)
+        self._has_header = False
+        self._said = ""
+        self._started = time.monotonic()
+        self._turn = 0
+
+    def __enter__(self) -> Self:
+        self.tick()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._clear()
+        if kind is None and not self._quiet:
+            spent = time.monotonic() - self._started
+            print(f"\n{self._counts} in {spent:.1f} s")
+        sys.stdout.flush()
+
+    def take(self, events: list[dict[str, Any]]) -> None:
+        """Count these events, and show those that a person wants to see."""
+        if self._quiet:
+            return
+        for event in events:
+            self._counts.take(event)
+        wanted = [event for event in events if self._is_wanted(event)]
+        if wanted:
+            self._clear()
+            for event in wanted:
+                self._row(event)
+            sys.stdout.flush()
+        if self._many and not self._live and events:
+            self._say_counts()
+        self.tick()
+
+    def tick(self) -> None:
+        """Redraw the line that moves."""
+        if not self._live:
+            return
+        self._turn += 1
+        sign = SPINNER[self._turn % len(SPINNER)]
+        width = shutil.get_terminal_size().columns - 1
+        text = safe(f"{sign} {self._counts}").replace("\n", " ")[:width]
+        sys.stderr.write(f"\r\033[K{paint(text, 'cyan', sys.stderr)}")
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._live:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    def _is_wanted(self, event: dict[str, Any]) -> bool:
+        details = event["Event"].get("Details") or {}
+        if not self._has_header or details.get("IsError") == "true":
+            return True
+        if event["Event"]["Topic"] == "Queueing":
+            return True
+        return bool(event.get("ExecutionID")) and not self._many
+
+    def _row(self, event: dict[str, Any]) -> None:
+        if not self._has_header:
+            self._has_header = True
+            _print_row("TIME", "EXEC. ID", "TOPIC", ["EVENT"])
+        what = event["Event"]
+        _print_row(
+            event["Time"][11:23].ljust(12, "0") if "." in event["Time"] else event["Time"][11:19],
+            short_id(event.get("ExecutionID", "")),
+            what["Topic"],
+            _wrapped(safe(event_text(what))),
+        )
+
+    def _say_counts(self) -> None:
+        """Without a terminal: a row each time another tenth is done."""
+        counts = self._counts
+        tenth = f"{counts.of('done') * 10 // counts.total}"
+        if tenth != self._said:
+            self._said = tenth
+            print(str(counts), flush=True)
+
+
+def _print_row(moment: str, execution: str, topic: str, lines: list[str]) -> None:
+    cells = zip((moment, execution, topic), _WIDTHS, strict=True)
+    head = "  ".join(text[:width].ljust(width) for text, width in cells)
+    print(f"{head}  {lines[0]}".rstrip())
+    for line in lines[1:]:
+        print(" " * (sum(_WIDTHS) + 2 * len(_WIDTHS)) + line)
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return [line for part in text.split("\n") for line in textwrap.wrap(part, _EVENT_WIDTH) or [""]]
