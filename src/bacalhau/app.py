@@ -67,6 +67,7 @@ class Running:
     port: int
     orchestrator: Orchestrator
     nodes: tuple[Node, ...]
+    network: MemoryNetwork
 
 
 @asynccontextmanager
@@ -126,7 +127,13 @@ async def running(
             ]
             await server.started()
             try:
-                yield Running(url=url, port=port, orchestrator=orchestrator, nodes=tuple(members))
+                yield Running(
+                    url=url,
+                    port=port,
+                    orchestrator=orchestrator,
+                    nodes=tuple(members),
+                    network=network,
+                )
             finally:
                 for task in reversed(tasks):
                     task.cancel()
