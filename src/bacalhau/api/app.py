@@ -166,7 +166,7 @@ class Api:
             request.principal = await self._guard.identify(caller)
             reason = may(request.principal, *route.access)
             if reason:
-                raise Forbidden("Request Forbidden", hint=reason, details={"reason": reason})
+                raise Forbidden(reason, hint="ask whoever configures API.Auth.Users")
         headers += self._version_headers
         return route
 

@@ -45,7 +45,7 @@ async def _send_all(cluster: Cluster, request: Request, send: Send) -> None:
         except Exception as error:
             if not isinstance(error, Error):
                 log.exception("log stream failed")
-            await _send_frame(send, _frame(error=envelope(error, "").message))
+            await _send_frame(send, _error_frame(error))
         await send({"type": "websocket.close", "code": 1000, "reason": ""})
     except (_Gone, OSError):
         log.debug("the reader of a log stream went away")
@@ -89,9 +89,14 @@ async def _until_gone(receive: Receive) -> None:
         continue
 
 
-def _frame(source: int = 0, line: str = "", *, error: str = "") -> dict[str, Any]:
-    value = {"value": {"Type": source, "Line": line}}
-    return {"error": error, **value} if error else value
+def _frame(source: int, line: str) -> dict[str, Any]:
+    return {"value": {"Type": source, "Line": line}}
+
+
+def _error_frame(error: Exception) -> dict[str, Any]:
+    """Bacalhau's shape, and the code, from which our client makes the same error again."""
+    body = envelope(error, "")
+    return {"error": body.message, "code": body.code, **_frame(0, "")}
 
 
 class _Gone(Exception):

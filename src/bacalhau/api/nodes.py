@@ -5,7 +5,7 @@ from typing import Any
 
 from bacalhau.api import jobs
 from bacalhau.api.errors import AmbiguousNode, BadRequest, NodeNotFound
-from bacalhau.api.reply import Reply
+from bacalhau.api.reply import Listing, Reply
 from bacalhau.api.request import Request
 from bacalhau.core import selector, wire
 from bacalhau.core.bind import bind
@@ -39,7 +39,7 @@ _ORDERS: dict[str, Callable[[Member], Any]] = {
 }
 
 
-async def list_nodes(cluster: Cluster, request: Request) -> Reply:
+async def list_nodes(cluster: Cluster, request: Request) -> Listing:
     query = request.query
     order = _ORDERS.get(query.text("order_by") or "id")
     if order is None:
@@ -55,14 +55,12 @@ async def list_nodes(cluster: Cluster, request: Request) -> Reply:
         and not selector.matches(wanted, member.view.node.info.labels)
     ]
     found.sort(key=order, reverse=query.flag("reverse"))
-    nodes = [_view(member) for member in found[: query.number("limit") or None]]
-    # Bacalhau's Python client looks for the lower-case key; others ignore it.
-    return Reply(body={"NextToken": "", "Nodes": nodes, "nodes": nodes})
+    shown = found[: query.number("limit") or None]
+    return Listing(items=(_view(member) for member in shown), key="Nodes")
 
 
 async def get(cluster: Cluster, request: Request) -> Reply:
-    node = _view(_find(cluster, request.values["id"]))
-    return Reply(body={"Node": node, "node": node})
+    return Reply(body={"Node": _view(_find(cluster, request.values["id"]))})
 
 
 async def update(cluster: Cluster, request: Request) -> Reply:

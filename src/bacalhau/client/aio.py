@@ -259,6 +259,7 @@ class AsyncClient:
         job_id: str,
         directory: "str | Path",
         *,
+        raw: bool = False,
         on_progress: "Callable[[int, int], None] | None" = None,
     ) -> "list[Path]":
         """Fetch and unpack the job's results. See Client.download.
@@ -268,7 +269,7 @@ class AsyncClient:
 
         def download() -> "list[Path]":
             with Client(self.endpoint, namespace=self.namespace) as client:
-                return client.download(job_id, directory, on_progress=on_progress)
+                return client.download(job_id, directory, raw=raw, on_progress=on_progress)
 
         return await asyncio.to_thread(download)
 

@@ -1,19 +1,20 @@
 """Results on their way to this machine: fetched, resumed when cut off, then unpacked."""
 
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bacalhau.client import exchange
 from bacalhau.client.endpoint import Endpoint, parse
 from bacalhau.client.errors import raise_for, unreachable
 from bacalhau.client.exchange import Body, Broken
 from bacalhau.client.sync import Connection
-from bacalhau.client.unpack import unpack
-from bacalhau.model.errors import NotFound, Rejected, Unavailable
+from bacalhau.client.unpack import RAW, merge, unpack
+from bacalhau.model.errors import Conflict, NotFound, Rejected, Unavailable
 from bacalhau.model.job import SpecConfig
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ Progress = Callable[[int, int], None]
 
 
 def download(
-    client: "Client", job_id: str, directory: str | Path, on_progress: Progress | None
+    client: "Client",
+    job_id: str,
+    directory: str | Path,
+    *,
+    raw: bool = False,
+    on_progress: Progress | None = None,
 ) -> list[Path]:
     """See Client.download."""
     found = client.results(job_id)
@@ -35,14 +41,41 @@ def download(
             f"job {job_id} has no results",
             hint=f"see its output with 'bacalhau job logs {job_id}'",
         )
+    urls = [url_of(result) for result in found]
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
-    urls = [url_of(result) for result in found]
-    with tempfile.TemporaryDirectory(prefix=".results-", dir=target) as place:
-        archives = [Path(place) / f"{number}.tar.gz" for number in range(len(urls))]
-        for url, archive in zip(urls, archives, strict=True):
+    with tempfile.TemporaryDirectory(prefix=".results-", dir=target) as scratch:
+        parts: dict[str, Path] = {}
+        for number, url in enumerate(urls):
+            name = _name(url, number, parts)
+            archive = Path(scratch) / f"{number}.tar.gz"
             fetch(client.endpoint, url, archive, on_progress)
-        return unpack(archives, target)
+            parts[name] = Path(scratch) / RAW / name
+            with archive.open("rb") as stream:
+                unpack(stream, parts[name])
+            archive.unlink()
+        if raw:
+            return [_keep(part, target / RAW / name) for name, part in parts.items()]
+        names = sorted({path.name for part in parts.values() for path in part.iterdir()})
+        merge(list(parts.values()), target)
+    return [target / name for name in names]
+
+
+def _name(url: str, number: int, taken: Container[str]) -> str:
+    """What a result is called: its execution, as our URLs and those of `local` say it."""
+    steps = [step for step in unquote(urlsplit(url).path).split("/") if step]
+    last = steps[-1].removesuffix(".tar.gz") if steps else ""
+    name = steps[-2] if last == "results" and len(steps) > 1 else last
+    usable = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}", name)
+    return name if usable and name not in taken else f"result-{number}"
+
+
+def _keep(part: Path, place: Path) -> Path:
+    """Move a whole result to where it stays. Raises Conflict when something is there."""
+    place.parent.mkdir(exist_ok=True)
+    if place.exists():
+        raise Conflict(f"{place} exists", hint="remove it, or choose another directory")
+    return part.rename(place)
 
 
 def url_of(result: SpecConfig) -> str:

@@ -294,16 +294,18 @@ class Client:
         job_id: str,
         directory: "str | Path",
         *,
+        raw: bool = False,
         on_progress: "Callable[[int, int], None] | None" = None,
     ) -> "list[Path]":
-        """Fetch and unpack the job's results below the directory; what came, in order.
+        """Fetch and unpack the job's results into the directory; what now lies there.
 
-        `on_progress` is told (bytes so far, bytes in all or 0) of each result.
-        Raises NotFound when nothing was published.
+        Results of several executions are merged, unless `raw` keeps each below
+        `raw/<execution>`. `on_progress` is told (bytes so far, bytes in all or 0) of each.
+        Raises NotFound when nothing was published, Conflict when files are in the way.
         """
         from bacalhau.client.download import download
 
-        return download(self, job_id, directory, on_progress)
+        return download(self, job_id, directory, raw=raw, on_progress=on_progress)
 
     def logs(
         self,
