@@ -7,7 +7,6 @@ from typing import Any
 
 from bacalhau.cli.call import Call, segment
 from bacalhau.cli.command import Problem
-from bacalhau.cli.job import event_text
 from bacalhau.cli.progress import Progress
 from bacalhau.cli.style import paint, safe, short_id
 from bacalhau.model.errors import Unavailable
@@ -121,6 +120,7 @@ def _conclude(call: Call, job_id: str) -> int:
         _show_by_node(call, job_id)
     if shows and not call.flags["follow"]:
         _hints(job)
+    sys.stdout.flush()
     if state in ("Failed", "Stopped"):
         message = safe(job["State"].get("Message") or "")
         raise Problem(f"job {state.lower()}" + (f": {message}" if message else ""))
@@ -174,6 +174,3 @@ def _said(execution: dict[str, Any]) -> str:
     if output.get("ExitCode"):
         return str(output.get("stderr", ""))
     return str(output.get("Stdout", ""))
-
-
-__all__ = ["TimeLimit", "batches", "event_text", "follow"]

@@ -5,7 +5,7 @@ import sys
 from bacalhau.cli.call import Call, segment
 from bacalhau.cli.command import Command, Flag
 from bacalhau.cli.flags import NAMESPACE, RUN_TIME
-from bacalhau.cli.style import paint
+from bacalhau.cli.style import paint, short_id
 from bacalhau.cli.table import (
     OBJECT,
     OUTPUT,
@@ -237,7 +237,7 @@ _DESIRED = {0: "Pending", 1: "Running", 2: "Stopped"}
 _JOB = (
     created("created", "CreateTime"),
     identity("id", "ID"),
-    field("name", "Name", width=40),
+    Column("name", lambda row: row.get("Name", ""), brief=short_id, width=40),
     Column("job", _engine),
     field("type", "Type"),
     field("state", "State", "StateType"),

@@ -13,7 +13,7 @@ MANY = 20
 """Partitions; of more only failures get rows, and the counts tell the rest."""
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_WIDTHS = (12, 10, 15)
+_WIDTHS = (12, 10, 21)
 _EVENT_WIDTH = 90
 _ENDED = "ended"
 
@@ -52,7 +52,8 @@ class Counts:
     def of(self, state: str) -> int:
         return sum(1 for found in self._states.values() if found == state)
 
-    def __str__(self) -> str:
+    def now(self) -> str:
+        """`3/10 done, 2 running, 1 failed, 5 queued (why)`; failed counts tries."""
         done, running, placed = self.of("done"), self.of("running"), self.of("placed")
         total = self.total or done + running + placed
         queued = max(0, total - done - running - placed)
@@ -63,6 +64,13 @@ class Counts:
         parts += [f"{queued} queued"] if queued else []
         text = ", ".join(parts)
         return f"{text} ({self.reason})" if queued and self.reason else text
+
+    def end(self) -> str:
+        """The same of a job that has ended: nothing waits any more."""
+        done = self.of("done")
+        tries = "try" if self.failed == 1 else "tries"
+        failed = f", {self.failed} {tries} failed" if self.failed else ""
+        return f"{done}/{self.total or done} done{failed}"
 
 
 class Progress:
@@ -92,7 +100,7 @@ class Progress:
         self._clear()
         if kind is None and not self._quiet:
             spent = time.monotonic() - self._started
-            print(f"\n{self._counts} in {spent:.1f} s")
+            print(f"\n{self._counts.end()} in {spent:.1f} s")
         sys.stdout.flush()
 
     def take(self, events: list[dict[str, Any]]) -> None:
@@ -101,12 +109,11 @@ class Progress:
             return
         for event in events:
             self._counts.take(event)
-        wanted = [event for event in events if self._is_wanted(event)]
-        if wanted:
-            self._clear()
-            for event in wanted:
+        self._clear()
+        for event in events:
+            if self._is_wanted(event):
                 self._row(event)
-            sys.stdout.flush()
+        sys.stdout.flush()
         if self._many and not self._live and events:
             self._say_counts()
         self.tick()
@@ -118,7 +125,7 @@ class Progress:
         self._turn += 1
         sign = SPINNER[self._turn % len(SPINNER)]
         width = shutil.get_terminal_size().columns - 1
-        text = safe(f"{sign} {self._counts}").replace("\n", " ")[:width]
+        text = safe(f"{sign} {self._counts.now()}").replace("\n", " ")[:width]
         sys.stderr.write(f"\r\033[K{paint(text, 'cyan', sys.stderr)}")
         sys.stderr.flush()
 
@@ -153,7 +160,7 @@ class Progress:
         tenth = f"{counts.of('done') * 10 // counts.total}"
         if tenth != self._said:
             self._said = tenth
-            print(str(counts), flush=True)
+            print(counts.now(), flush=True)
 
 
 def _print_row(moment: str, execution: str, topic: str, lines: list[str]) -> None:

@@ -33,7 +33,7 @@ def submit_built(call: Call, spec: JobSpec) -> int:
     """Submit (or, with --dry-run, print) a job that the flags made."""
     _check(spec)
     if call.flags["dry-run"]:
-        print(to_yaml(pruned(view(spec))), end="")
+        _show_spec(spec)
         return 0
     return _submit(call, spec, force=False, quiet=False)
 
@@ -73,9 +73,9 @@ def _submit(call: Call, spec: JobSpec, *, force: bool, quiet: bool) -> int:
 def _read(path: str) -> str:
     """The text of a job file, or of standard input for ''. Raises Problem."""
     if not path:
-        print("Reading from /dev/stdin; send Ctrl-d to stop.", end="", file=sys.stderr, flush=True)
+        if sys.stdin.isatty():
+            print("Reading from /dev/stdin; send Ctrl-d to stop.", file=sys.stderr, flush=True)
         data = sys.stdin.buffer.read()
-        print(file=sys.stderr)
     else:
         try:
             with open(path, "rb") as file:
@@ -114,13 +114,12 @@ def _show_difference(call: Call, spec: JobSpec) -> int:
         difference, _ = call.connect().diff(spec)
     except NotFound:
         print("No job of this name exists: it would be created.", file=sys.stderr)
-        difference = ""
-        print(to_yaml(pruned(view(spec))), end="")
+        _show_spec(spec)
         return 0
     except Error as error:
         print(f"Error: {error.message}", file=sys.stderr)
         print("The server cannot compare; this is the job as it was read:", file=sys.stderr)
-        print(to_yaml(pruned(view(spec))), end="")
+        _show_spec(spec)
         return 0
     if not difference:
         print("No diff detected.", file=sys.stderr)
@@ -128,6 +127,11 @@ def _show_difference(call: Call, spec: JobSpec) -> int:
         how = {"+": "green", "-": "red"}.get(line[:1], "")
         print(paint(line, how, sys.stdout))
     return 0
+
+
+def _show_spec(spec: JobSpec) -> None:
+    """The job as a file that `job run` takes."""
+    print(to_yaml(pruned(view(spec)), sort=False), end="")
 
 
 def _note(notes: tuple[str, ...]) -> None:

@@ -153,12 +153,12 @@ def to_json(data: object, *, pretty: bool = False) -> str:
     return text
 
 
-def to_yaml(data: object) -> str:
+def to_yaml(data: object, *, sort: bool = True) -> str:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text: str = yaml.dump(
-        data, Dumper=dumper, sort_keys=True, allow_unicode=True, default_flow_style=False
+        data, Dumper=dumper, sort_keys=sort, allow_unicode=True, default_flow_style=False
     )
     return text
 

@@ -1,9 +1,7 @@
 """`bacalhau version`: which client, which server."""
 
 import contextlib
-import platform
 
-from bacalhau import __version__
 from bacalhau.cli.call import Call
 from bacalhau.cli.command import Command, Flag
 from bacalhau.cli.table import OUTPUT, field, show_data, show_rows
@@ -18,7 +16,9 @@ COMMANDS = (
 
 
 def version(call: Call) -> None:
-    row = {"clientVersion": _own()}
+    from bacalhau.api.agent import build_info  # the same words on both sides
+
+    row = {"clientVersion": build_info()}
     if not call.flags["client"]:
         found = _server(call)
         if found is not None:
@@ -46,17 +46,3 @@ def _server(call: Call) -> "dict[str, str] | None":
     asking.start()
     asking.join(SERVER_S)
     return answers[0] if answers else None
-
-
-def _own() -> dict[str, str]:
-    major, minor, *_ = __version__.split(".")
-    machine = platform.machine().lower()
-    return {
-        "Major": major,
-        "Minor": minor,
-        "GitVersion": f"v{__version__}",
-        "GitCommit": "",
-        "BuildDate": "",
-        "GOOS": platform.system().lower(),
-        "GOARCH": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
-    }
