@@ -191,16 +191,16 @@ def test_any_text_is_loaded_or_rejected(text):
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=20), inner),
     max_leaves=10,
 )
 
 
-@given(st.dictionaries(st.text(), _json))
+@given(st.dictionaries(st.text(max_size=20), _json))
 def test_json_means_the_same_when_read_as_yaml(obj):
     text = json.dumps(obj)
     assert read(text) == obj
     expected = json.loads(text)
-    # A surrogate pair escaped in JSON is not YAML; everything else is.
+    # Not YAML: surrogate pairs written as escapes; keys beyond 1024 characters.
     if "\\ud" not in text and "<<" not in obj:
         assert jobfile._read_yaml(text) == expected
