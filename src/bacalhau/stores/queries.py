@@ -153,20 +153,27 @@ def _ordered(
         if namespace:
             where.append("j.namespace = ?")
             values.append(namespace)
+    # A page that starts among equal times first reads the rest of those: SQLite finds
+    # its place in `time = ? AND number > ?`, but would scan for `(time, number) > (?, ?)`.
+    parts: list[tuple[str, tuple[int, ...]]] = [("", ())]
     if after is not None:
-        where.append(f"({time}, {number}) {compare} (?, ?)")
-        values += after
-    rows = connection.execute(
-        f"SELECT {time}, {number}, j.body, j.namespace FROM {table}"
-        + (f" WHERE {' AND '.join(where)}" if where else "")
-        + f" ORDER BY {time} {order}, {number} {order}",
-        values,
-    )
-    try:
-        for found_time, found_number, body, found_in in rows:
-            yield Cursor(found_time, found_number), body, found_in
-    finally:
-        rows.close()
+        parts = [
+            (f"{time} = ? AND {number} {compare} ?", (after.time, after.number)),
+            (f"{time} {compare} ?", (after.time,)),
+        ]
+    for part, bounds in parts:
+        conditions = " AND ".join([*where, part] if part else where)
+        rows = connection.execute(
+            f"SELECT {time}, {number}, j.body, j.namespace FROM {table}"
+            + (f" WHERE {conditions}" if conditions else "")
+            + f" ORDER BY {time} {order}, {number} {order}",
+            [*values, *bounds],
+        )
+        try:
+            for found_time, found_number, body, found_in in rows:
+                yield Cursor(found_time, found_number), body, found_in
+        finally:
+            rows.close()
 
 
 def _equality(labels: Sequence[Requirement]) -> tuple[str, str] | None:

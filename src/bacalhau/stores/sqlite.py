@@ -178,8 +178,14 @@ class _Readers:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, query)
 
     def _ask(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection = self._local.connection
         try:
-            return query(self._local.connection)
+            # One transaction: all statements of a query see the same state.
+            connection.execute("BEGIN")
+            try:
+                return query(connection)
+            finally:
+                connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise trouble(self._database.path, error) from error
 
