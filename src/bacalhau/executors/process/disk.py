@@ -20,7 +20,7 @@ _COMPLAINERS = ("bwrap: ", "sh: ", "/bin/sh: ", "chroot: ", "/usr/sbin/chroot: "
 
 class _Count:
     def __init__(self) -> None:
-        self.bytes = self.files = 0
+        self.bytes = self.files = self.largest = 0
         self.too_deep = False
 
 
@@ -46,6 +46,7 @@ def measure(work: Work, pids: Iterable[int] = ()) -> Taken:
         stdout=_size(work.stdout),
         stderr=_size(work.stderr),
         outputs=count.bytes,
+        largest=count.largest,
         files=count.files,
         too_deep=count.too_deep,
     )
@@ -74,6 +75,7 @@ def _walk(directory: int, depth: int, count: _Count) -> None:
                     continue
                 if stat.S_ISREG(found.st_mode):
                     count.bytes += found.st_size
+                    count.largest = max(count.largest, found.st_size)
                 elif stat.S_ISDIR(found.st_mode) and depth >= _DEPTH_MAX:
                     count.too_deep = True
                 elif stat.S_ISDIR(found.st_mode) and (below := _enter(entry.name, directory)):

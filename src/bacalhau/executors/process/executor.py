@@ -311,10 +311,12 @@ class ProcessExecutor:
             exit_code = os.waitstatus_to_exitcode(code)
             exit_code = 128 - exit_code if exit_code < 0 else exit_code
             status.append(run.work.directory, {"exit-code": exit_code})
-        if run.work.outputs:
-            self._spin(run, self._settle_measured(run, usage))
+        found = status.read(run.work.directory)
+        init = status.open_init(found)
+        if init is None and not run.work.outputs:
+            self._settle(run, found, disk.streams(run.work), usage)
         else:
-            self._settle(run, usage, disk.streams(run.work))
+            self._spin(run, self._settle_late(run, found, init, usage))
 
     async def _follow(self, run: Run) -> None:
         """Waits for the end of a run that another process started."""
@@ -325,15 +327,25 @@ class ProcessExecutor:
                 await _readable(pidfd)
             await asyncio.sleep(_POLL_S)  # bubblewrap is at its start, or writes the exit code
         os.close(fd)
-        await self._settle_measured(run, {})
+        found = status.read(directory)
+        await self._settle_late(run, found, status.open_init(found), {})
 
-    async def _settle_measured(self, run: Run, usage: dict[str, float]) -> None:
-        self._settle(run, usage, await asyncio.to_thread(disk.measure, run.work))
+    async def _settle_late(
+        self, run: Run, found: status.Status, init: int | None, usage: dict[str, float]
+    ) -> None:
+        """Settles when nothing of the run is left that could still change its outputs.
 
-    def _settle(self, run: Run, usage: dict[str, float], taken: Taken) -> None:
-        found = status.read(run.work.directory)
-        if found.exit_code is None:
-            _end_init(found)  # bubblewrap was killed, its sandbox was not
+        bubblewrap ends with the program; what that left in the background does not.
+        """
+        if init is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(init, signal.SIGKILL)
+            await _readable(init)
+        self._settle(run, found, await asyncio.to_thread(disk.measure, run.work), usage)
+
+    def _settle(
+        self, run: Run, found: status.Status, taken: Taken, usage: dict[str, float]
+    ) -> None:
         ended = Ended(
             status=found,
             limits=run.limits,

@@ -16,11 +16,15 @@ _NEAR = 0.9  # a process this close to its memory limit that failed, failed for 
 
 @dataclass(frozen=True)
 class Taken:
-    """Bytes that a run has put on the disk; `files` counts the entries of its outputs."""
+    """Bytes that a run has put on the disk; `files` counts the entries of its outputs.
+
+    `largest` is the size of the largest file among the outputs.
+    """
 
     stdout: int = 0
     stderr: int = 0
     outputs: int = 0
+    largest: int = 0
     files: int = 0
     too_deep: bool = False
 
@@ -108,8 +112,9 @@ def _limit_reached(ended: Ended) -> Fault | None:
 
 
 def _is_full(taken: Taken, limits: Limits) -> bool:
-    """A stream that stands exactly at its bound was cut off there."""
-    return bool(limits.file_bytes) and limits.file_bytes in (taken.stdout, taken.stderr)
+    """A file that stands exactly at its bound was cut off there."""
+    sizes = (taken.stdout, taken.stderr, taken.largest)
+    return bool(limits.file_bytes) and limits.file_bytes in sizes
 
 
 def _out_of_memory(limits: Limits) -> Fault:
