@@ -188,8 +188,9 @@ def _take(line: Line, flag: Flag, value: str, shown: str) -> int:
         read = _read(flag, value)
     except ValueError as error:
         raise Problem(f'invalid argument "{value}" for "{shown}" flag: {error}') from None
-    if isinstance(read, list):
-        line.flags[flag.name] = [*line.flags[flag.name], *read]
+    if isinstance(read, list):  # the first occurrence replaces the default
+        before = line.flags[flag.name] if flag.name in line.given else []
+        line.flags[flag.name] = [*before, *read]
     else:
         line.flags[flag.name] = read
     line.given.add(flag.name)

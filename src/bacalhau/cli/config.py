@@ -5,7 +5,7 @@ import sys
 
 from bacalhau.cli.call import Call
 from bacalhau.cli.command import Command, Flag, Problem
-from bacalhau.cli.table import FORMATS, Column, show_data, show_rows, to_yaml
+from bacalhau.cli.table import FORMATS, Column, show_data, show_rows, to_json, to_yaml
 
 COMMANDS = (
     Command(
@@ -55,8 +55,12 @@ def list_settings(call: Call) -> None:
 def _as_word(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        return to_json(value)
     if isinstance(value, list):
         return ",".join(map(str, value))
+    if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+        return to_json(value)
     if isinstance(value, dict):
         return ",".join(f"{key}={inner}" for key, inner in value.items())
     return str(value)

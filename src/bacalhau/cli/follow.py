@@ -18,6 +18,9 @@ LAST_POLL_S = 0.5
 PATIENCE_S = 120.0
 """How long a server may be away (a restart, say) before following gives up."""
 
+REASON_S = 1.0
+"""How often to ask why a job waits."""
+
 PAGE = 1000
 
 
@@ -60,8 +63,20 @@ def _follow_events(call: Call, job_id: str, version: int) -> None:
         sys.stdout.flush()
     job = call.get(f"/orchestrator/jobs/{segment(job_id)}")["Job"]
     with Progress(job, quiet=quiet) as progress:
+        asked = 0.0
         for events in batches(call, job_id, version, _deadline(call), progress.tick):
             progress.take(events)
+            if not events and progress.waits and time.monotonic() - asked > REASON_S:
+                asked = time.monotonic()
+                progress.queued(_queue_reason(call, job_id))
+
+
+def _queue_reason(call: Call, job_id: str) -> str:
+    try:
+        state = call.get(f"/orchestrator/jobs/{segment(job_id)}")["Job"]["State"]
+    except Unavailable:
+        return "the server does not answer"
+    return str(state.get("Message", "")) if state["StateType"] == "Queued" else ""
 
 
 def batches(

@@ -31,8 +31,6 @@ class Counts:
         what, execution = event["Event"], event.get("ExecutionID", "")
         details = what.get("Details") or {}
         if not execution:
-            if what["Topic"] == "Queueing":
-                self.reason = what["Message"].removeprefix("Job queued. ")
             return
         if details.get("FailsExecution") == "true":
             if self._states.get(execution) != _ENDED:
@@ -50,13 +48,19 @@ class Counts:
             self._states[execution] = _ENDED
 
     def of(self, state: str) -> int:
+        """How many executions are in that state."""
         return sum(1 for found in self._states.values() if found == state)
+
+    @property
+    def queued(self) -> int:
+        """Partitions that no node has."""
+        return max(0, self.total - self.of("done") - self.of("running") - self.of("placed"))
 
     def now(self) -> str:
         """`3/10 done, 2 running, 1 failed, 5 queued (why)`; failed counts tries."""
         done, running, placed = self.of("done"), self.of("running"), self.of("placed")
         total = self.total or done + running + placed
-        queued = max(0, total - done - running - placed)
+        queued = self.queued
         parts = [f"{done}/{total} done"]
         parts += [f"{running} running"] if running else []
         parts += [f"{self.failed} failed"] if self.failed else []
@@ -109,13 +113,25 @@ class Progress:
             return
         for event in events:
             self._counts.take(event)
-        self._clear()
         for event in events:
             if self._is_wanted(event):
+                self._clear()
                 self._row(event)
         sys.stdout.flush()
         if self._many and not self._live and events:
             self._say_counts()
+        self.tick()
+
+    @property
+    def waits(self) -> bool:
+        """Would a person like to know why nothing happens?"""
+        return not self._quiet and self._counts.queued > 0
+
+    def queued(self, reason: str) -> None:
+        """Partitions wait for this reason ('' when none does)."""
+        if reason and reason != self._counts.reason and not self._live:
+            print(f"Queued: {safe(reason)}", flush=True)
+        self._counts.reason = reason
         self.tick()
 
     def tick(self) -> None:
@@ -137,8 +153,6 @@ class Progress:
     def _is_wanted(self, event: dict[str, Any]) -> bool:
         details = event["Event"].get("Details") or {}
         if not self._has_header or details.get("IsError") == "true":
-            return True
-        if event["Event"]["Topic"] == "Queueing":
             return True
         return bool(event.get("ExecutionID")) and not self._many
 
