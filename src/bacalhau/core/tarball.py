@@ -67,6 +67,10 @@ def _faults_of_archives() -> Iterator[None]:
         raise BadArchive(f"not a readable tar.gz archive ({error})") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadArchive(f"the archive is cut short or damaged ({error})") from error
+    except BadArchive:
+        raise
+    except (ValueError, OverflowError, RecursionError) as error:  # as tarfile meets odd headers
+        raise BadArchive(f"the archive has a header that makes no sense ({error})") from error
 
 
 def _read(source: "_Metered", bounds: Bounds) -> Iterator[Entry]:
@@ -145,6 +149,8 @@ def link(name: str, target: str) -> str:
 
 
 def _kind(member: tarfile.TarInfo) -> Kind:
+    if member.size < 0:
+        raise BadArchive(f"entry '{member.name[:200]}' has a negative size")
     if member.isreg():
         return "file"
     if member.isdir():

@@ -96,23 +96,27 @@ class UrlSource:
         reasons = self.check(source)
         if reasons:
             raise _failed(FaultKind.PERMANENT, "InputInvalid", "; ".join(reasons))
-        part = directory / ".part"
         try:
-            with part.open("w+b", buffering=0) as file:
-                got = _Part(file=file, progress=progress)
-                await self._download(source, got)
-                await in_thread(os.fsync, file.fileno())
-            name = file_name(got.url, got.headers, got.redirected)
-            part.rename(directory / name)
+            await self._fetch(source, directory, progress)
         except Broken as error:
             hint = "Is the server reachable from the node?"
             raise _failed(FaultKind.TRANSIENT, "FetchFailed", str(error), hint) from error
         except OSError as error:
             message = f"cannot be written: {error}"
             raise _failed(FaultKind.NODE, "DiskFailed", message) from error
-        finally:
-            part.unlink(missing_ok=True)
         return Fetched(path=str(directory))
+
+    async def _fetch(self, source: SpecConfig, directory: Path, progress: Progress) -> None:
+        part = directory / ".part"
+        try:
+            with part.open("w+b", buffering=0) as file:
+                got = _Part(file=file, progress=progress)
+                await self._download(source, got)
+                await in_thread(os.fsync, file.fileno())
+            part.rename(directory / file_name(got.url, got.headers, got.redirected))
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     async def _download(self, source: SpecConfig, got: "_Part") -> None:
         """Fill the part, in as many tries as it takes. Raises Broken and EngineFailed."""
@@ -146,6 +150,8 @@ class UrlSource:
         async with self._open("GET", source, headers) as found:
             answer = found.answer
             got.retry_after_s = _seconds(answer.headers.get("retry-after", ""))
+            if answer.status == 416:  # there is nothing behind what came: begin anew
+                await in_thread(got.restart)
             self._check_status(found)
             if not (answer.status == 206 and got.goes_on_with(answer)):
                 await in_thread(got.restart)

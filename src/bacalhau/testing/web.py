@@ -57,7 +57,7 @@ class Web:
     managed store answers. `refusals` are statuses for the next PUTs; `lie` is a wrong SHA-256.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
         self.pages: dict[str, Page] = {}
         self.uploads: dict[str, bytes] = {}
         self.seen: list[Seen] = []
@@ -65,13 +65,14 @@ class Web:
         self.upload_cuts: list[int | None] = []
         self.lie = ""
         self.stop = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer((address, 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -139,6 +140,9 @@ def _send(web: Web, handler: BaseHTTPRequestHandler, page: Page) -> None:
     wanted = _RANGE.fullmatch(handler.headers.get("Range", ""))
     same = handler.headers.get("If-Range", "") in ("", page.etag, page.modified)
     start = int(wanted[1]) if wanted and page.ranges and same else None
+    if start is not None and start >= len(page.data):
+        handler.send_error(416)
+        return
     body = page.data[start or 0 :]
     handler.send_response(200 if start is None else 206)
     lines = {
