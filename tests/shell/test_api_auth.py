@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import Served, served
 
 from bacalhau.auth import clientkey, token
 from bacalhau.auth.guard import Caller, Guard
@@ -18,6 +17,7 @@ from bacalhau.config.keys import Capability, User
 from bacalhau.core.authorise import CAPABILITIES, may
 from bacalhau.model.errors import Rejected, Unauthenticated
 from bacalhau.model.policy import ADMIN, LOCAL, Action, Principal, Resource
+from bacalhau.testing.served import Served, served
 
 LOCALHOST = Caller(peer="127.0.0.1", host="127.0.0.1:1234")
 KEY = "k" * 24

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from served import NOOP, Served, served
 
 from bacalhau.api import errors
 from bacalhau.api.limits import MAX_ADDRESSES, Rate
 from bacalhau.api.reply import escape
 from bacalhau.model import errors as model
+from bacalhau.testing.served import NOOP, Served, served
 
 JOBS = "/api/v1/orchestrator/jobs"
 LIMIT = 100_000

@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from served import NOOP, Served, served
+
+from bacalhau.testing.served import NOOP, Served, served
 
 JOBS = "/api/v1/orchestrator/jobs"
 

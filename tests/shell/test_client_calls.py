@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import NOOP, Served, served
 
 from bacalhau import AsyncClient, Client
 from bacalhau.client import LogLine
@@ -29,6 +28,7 @@ from bacalhau.model.errors import (
 )
 from bacalhau.model.execution import Observed
 from bacalhau.model.job import JobSpec, JobState, JobType, SpecConfig, Task
+from bacalhau.testing.served import NOOP, Served, served
 
 
 @pytest.fixture(scope="module")

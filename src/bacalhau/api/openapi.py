@@ -29,6 +29,8 @@ _QUERY_KINDS: Mapping[str, Mapping[str, Any]] = {
     "number": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
 }
 
+_BINARY = {"upload": "application/octet-stream", "download": "application/gzip"}
+
 _STATUSES = {
     "400": "The request is not acceptable.",
     "401": "Credentials are missing or wrong.",
@@ -89,14 +91,14 @@ def _success(route: Route) -> dict[str, Any]:
         is_move = route.path in ("/", "/version", "/livez")
         return {"301": {"description": route.summary, "headers": moved}} if is_move else {}
     done = {"description": "Done.", "content": _content(route.gives)}
-    if route.gives == "binary":
+    if route.gives in _BINARY:
         return {"200": done, "206": {**done, "description": "The part that was asked for."}}
     return {"200": done}
 
 
 def _content(name: str) -> dict[str, Any]:
-    if name == "binary":
-        return {"application/octet-stream": {"schema": {}}, "application/gzip": {"schema": {}}}
+    if name in _BINARY:
+        return {_BINARY[name]: {"schema": {}}}
     schema = _OBJECT if name == "object" else {"$ref": _REF.format(name=name)}
     return {"application/json": {"schema": schema}}
 

@@ -44,12 +44,12 @@ def routes(signin: Signin, document: Handler, time_s: float = HANDLER_TIME_S) ->
         *_signin(signin, time_s),
         Route(
             method="PUT", path=OBJECT, handler=objects.put, access=None, name="putObject",
-            summary="Upload to a signed URL", params=SIGNED, takes="binary", gives="Stored",
+            summary="Upload to a signed URL", params=SIGNED, takes="upload", gives="Stored",
             time_s=0,
         ),
         Route(
             method="GET", path=OBJECT, handler=objects.get, access=None, name="getObject",
-            summary="Download from a signed URL", params=SIGNED, gives="binary", time_s=0,
+            summary="Download from a signed URL", params=SIGNED, gives="download", time_s=0,
         ),
         Route(
             method="GET", path=DOCUMENT, handler=document, access=None, name="openapi",
