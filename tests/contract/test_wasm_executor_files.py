@@ -1,6 +1,7 @@
 """What a wasm program can reach: its inputs for reading, its outputs, and nothing else."""
 
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -107,6 +108,8 @@ async def test_inputs_cannot_be_changed_in_any_way(
         ("ln", "/data/a.txt", "/out/alias"),
         ("ln", "/file.txt", "/out/alias"),
         ("symlink", "a.txt", "/data/alias"),
+        ("touch", "/data/a.txt"),
+        ("touch", "/file.txt"),
     ):
         assert await shell(*command) != 0, command
         assert shell.outcome.fault is None, command
@@ -194,6 +197,35 @@ async def test_a_file_inside_a_directory_input_stands_beside_its_files(
     for name in ("a.txt", "extra.txt", "sub/b.txt"):
         assert await shell("copy", f"/data/{name}", "/out/copy") == 0, name
     assert await shell("copy", "/out/copy", "/data/a.txt") != 0
+
+
+async def test_a_file_inside_a_link_of_a_directory_input_opens_no_way_out(
+    engine: WasmExecutor, tmp_path: Path, data: Path
+) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "secret").write_text("secret")
+    (tmp_path / "extra").write_text("extra")
+    (data / "way").symlink_to(tmp_path / "elsewhere")
+    shell = Shell(
+        engine,
+        tmp_path,
+        Mount(source=str(data), target="/data"),
+        Mount(source=str(tmp_path / "extra"), target="/data/way/deep/extra"),
+    )
+    assert await shell("ls", "/data/way/deep") == 0
+    assert shell.stdout == "extra\n"
+
+
+async def test_a_file_of_another_file_system_is_copied(
+    engine: WasmExecutor, tmp_path: Path
+) -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as far:
+        far.write(b"far")
+        far.flush()
+        shell = Shell(engine, tmp_path, Mount(source=far.name, target="/far"), output(tmp_path))
+        assert await shell("copy", "/far", "/out/near") == 0
+        assert await shell("truncate", "/far") != 0
+    assert (tmp_path / "out" / "near").read_text() == "far"
 
 
 async def test_a_file_inside_a_writable_directory_input_is_refused(

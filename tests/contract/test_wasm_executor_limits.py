@@ -84,8 +84,8 @@ async def test_a_worker_that_grew_large_is_replaced(engine: WasmExecutor, tmp_pa
     for number in range(3):
         outcome = await run(engine, work(tmp_path, tool("take", "400"), id=f"e-{number}"))
         assert outcome.exit_code == 0
-        pids |= {worker.pid for worker in engine._workers}
-        await until(lambda: all(w.batch or not w.leaving for w in engine._workers), "its end")
+        pids |= {worker.pid for worker in engine.pool.workers}
+        await until(lambda: all(w.batch or not w.leaving for w in engine.pool.workers), "its end")
     assert len(pids) >= 2
 
 
@@ -155,19 +155,19 @@ async def test_an_endless_loop_is_stopped_and_its_worker_goes_on(
     given = work(tmp_path, tool("loop"))
     await engine.start(given)
     await until(lambda: read(given.stdout) == "started\n", "the first line")
-    pids = [worker.pid for worker in engine._workers]
+    pids = [worker.pid for worker in engine.pool.workers]
     await engine.stop("e-1", grace_s=30)
     outcome = await engine.wait("e-1")
     assert (outcome.exit_code, fault_of(outcome).code) == (137, "Stopped")
     assert (await run(engine, work(tmp_path, tool("exit", "0"), id="e-2"))).exit_code == 0
-    assert [worker.pid for worker in engine._workers] == pids
+    assert [worker.pid for worker in engine.pool.workers] == pids
 
 
 async def test_a_program_that_sleeps_in_the_system_is_stopped_by_force(
     engine: WasmExecutor, tmp_path: Path
 ) -> None:
     await engine.start(work(tmp_path, tool("sleep", "3600")))
-    await until(lambda: any(w.pid for w in engine._workers), "a worker")
+    await until(lambda: any(w.pid for w in engine.pool.workers), "a worker")
     begin = time.monotonic()
     await engine.stop("e-1", grace_s=30)
     outcome = await engine.wait("e-1")
@@ -259,8 +259,9 @@ async def test_an_unready_directory_is_the_nodes_fault(
     engine: WasmExecutor, tmp_path: Path
 ) -> None:
     missing = Mount(source=str(tmp_path / "gone"), target="/out", read_only=False)
-    outcome = await run(engine, work(tmp_path, tool("exit", "0"), outputs=(missing,)))
-    assert fault_of(outcome).kind is FaultKind.NODE
+    fault = fault_of(await run(engine, work(tmp_path, tool("exit", "0"), outputs=(missing,))))
+    assert (fault.code, fault.kind) == ("EngineFailed", FaultKind.NODE)
+    assert "/out" in fault.message
 
 
 async def test_params_are_checked_again_where_they_are_used(

@@ -12,6 +12,7 @@ from modules import tool, work
 from bacalhau.executors.wasm import WasmExecutor
 from bacalhau.executors.wasm.processes import Worker
 from bacalhau.executors.wasm.record import RECORD_AFTER_S
+from bacalhau.executors.wasm.wire import Stop
 from bacalhau.model.errors import EngineFailed
 from bacalhau.model.execution import FaultKind
 from bacalhau.ports.executor import Outcome, Work
@@ -47,7 +48,7 @@ async def loop(engine: WasmExecutor, place: Path, id: str) -> tuple[Work, Worker
     given = work(place, tool("loop"), id=id)
     await engine.start(given)
     await until(lambda: read(given.stdout) == "started\n", "the first line")
-    return given, next(w for w in engine._workers if id in w.batch)
+    return given, next(w for w in engine.pool.workers if id in w.batch)
 
 
 async def test_a_killed_worker_fails_its_run_alone(engine: WasmExecutor, tmp_path: Path) -> None:
@@ -68,14 +69,14 @@ async def test_a_killed_zygote_is_replaced_and_its_workers_go_on(
     engine: WasmExecutor, tmp_path: Path
 ) -> None:
     _, worker = await loop(engine, tmp_path, "e-1")
-    zygote = engine._zygote
+    zygote = engine.pool.zygote
     assert zygote is not None
     os.kill(zygote._process.pid, signal.SIGKILL)
     await until(lambda: not zygote.alive, "the zygote's end")
     assert (await run(engine, work(tmp_path, tool("exit", "4"), id="e-2"))).exit_code == 4
     await engine.stop("e-1", grace_s=5)
     assert (await engine.wait("e-1")).exit_code == 137
-    assert engine._zygote is not None
+    assert engine.pool.zygote is not None
     assert worker.pid
 
 
@@ -94,6 +95,19 @@ async def test_a_runtime_that_cannot_start_fails_what_waits(
     await engine.close()
 
 
+async def test_a_worker_that_talks_nonsense_is_not_believed(
+    engine: WasmExecutor, tmp_path: Path
+) -> None:
+    _, worker = await loop(engine, tmp_path, "e-1")
+    worker._frames._rest += b"\xff\xff\xff\xff"  # as if it had sent an impossible length
+    await engine.start(work(tmp_path, tool("exit", "4"), id="e-2"))
+    worker.say(Stop("e-1"))
+    outcome = await asyncio.wait_for(engine.wait("e-1"), 30)
+    assert outcome.fault is not None
+    assert outcome.fault.code == "EngineCrashed"
+    assert (await engine.wait("e-2")).exit_code == 4
+
+
 async def test_long_runs_get_more_workers_and_the_rest_waits(
     engine: WasmExecutor, tmp_path: Path
 ) -> None:
@@ -101,14 +115,14 @@ async def test_long_runs_get_more_workers_and_the_rest_waits(
     for one in works:
         await engine.start(one)
     await until(lambda: sum(read(w.stdout) == "started\n" for w in works) == 4, "four runs")
-    assert len(engine._workers) == 4
+    assert len(engine.pool.workers) == 4
     assert [read(w.stdout) for w in works[4:]] == ["", ""]
     for one in works[:4]:
         await engine.stop(one.execution_id, grace_s=5)
     await until(lambda: all(read(w.stdout) == "started\n" for w in works), "the other two")
     for one in works[4:]:
         await engine.stop(one.execution_id, grace_s=5)
-    await until(lambda: len(engine._workers) == 1, "the additional workers' end")
+    await until(lambda: len(engine.pool.workers) == 1, "the additional workers' end")
 
 
 async def test_a_short_run_does_not_wait_behind_a_long_one(
@@ -128,7 +142,7 @@ async def test_a_short_run_does_not_wait_behind_a_long_one(
 async def test_a_thousand_runs_leave_nothing(engine: WasmExecutor, tmp_path: Path) -> None:
     await run(engine, work(tmp_path, tool("exit", "0"), id="first"))
     pids = family()
-    worker = engine._workers[0].pid
+    worker = engine.pool.workers[0].pid
     before = (open_files(os.getpid()), open_files(worker), peak(worker))
     for number in range(1000):
         given = work(tmp_path, tool("print", "out", "err"), id="again")

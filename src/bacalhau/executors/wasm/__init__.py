@@ -1,6 +1,7 @@
 """The engine `wasm`: WebAssembly programs (WASI preview 1) on wasmtime.
 
-executor     the door: queue, workers, outcomes          (the node's process)
+executor     the door: what is accepted, what became of it   (the node's process)
+pool         the queue, and the workers that carry it out
 processes    how the node starts, talks to and ends workers
 wire         what goes over the pipes
 params       the engine's parameters

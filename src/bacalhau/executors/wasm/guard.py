@@ -67,17 +67,20 @@ class Log:
             while done < len(taken):
                 done += os.write(self._file, taken[done:] if done else taken)
         except OSError as error:
-            self._end(
-                Fault(
-                    kind=FaultKind.NODE,
-                    code="LogFailed",
-                    message=f"cannot write {self._name}: {error}",
-                    hint="See whether the node's disk is full.",
-                )
-            )
+            self._end(self._failure(error))
             return -(error.errno or errno.EIO)
         self._written += len(taken)
         return len(data) if len(taken) == len(data) else -errno.ENOSPC
+
+    def _failure(self, error: OSError) -> Fault:
+        if error.errno == errno.EFBIG:  # the kernel's limit counts what was there before
+            return output_limit(self._name, self._limit)
+        return Fault(
+            kind=FaultKind.NODE,
+            code="LogFailed",
+            message=f"cannot write {self._name}: {error}",
+            hint="See whether the node's disk is full.",
+        )
 
     def close(self) -> None:
         if self._file >= 0:

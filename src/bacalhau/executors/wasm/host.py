@@ -91,7 +91,7 @@ def _run(running: Running, modules: Modules) -> Outcome:
         wasi.stdout_custom = running.stdout.write
         wasi.stderr_custom = running.stderr.write
         for source, target, writable in preopens(work, [mount for _, mount in found]):
-            wasi.preopen_dir(source, target, writable)
+            _preopen(wasi, source, target, writable)
         store.set_wasi(wasi)
         outcome = _call(running, store, runtime.new_linker, params, loaded, limit)
     finally:
@@ -100,6 +100,13 @@ def _run(running: Running, modules: Modules) -> Outcome:
     if compile_s:
         outcome.usage["compile_s"] = compile_s
     return outcome
+
+
+def _preopen(wasi: wasmtime.WasiConfig, source: str, target: str, writable: bool) -> None:
+    try:
+        wasi.preopen_dir(source, target, writable)
+    except wasmtime.WasmtimeError:
+        raise OSError(f"'{target}' is at {source}, which is not a directory to open") from None
 
 
 def _call(

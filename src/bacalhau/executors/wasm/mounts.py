@@ -131,9 +131,10 @@ def _private(
 
 def _merge(mount: Mount, parent: str, place: Path, taken: set[str]) -> list[Preopen]:
     """Show what the directory input `mount` has at `parent` beside the files in `place`."""
-    source = os.path.join(mount.source, posixpath.relpath(parent, guest_path(mount.target)))
-    if not os.path.isdir(source) or os.path.islink(source):
-        return []
+    below = posixpath.relpath(parent, guest_path(mount.target))
+    source = os.path.normpath(os.path.join(os.path.realpath(mount.source), below))
+    if not os.path.isdir(source) or os.path.realpath(source) != source:
+        return []  # nothing there, or a link that may lead out of the input
     if not mount.read_only:
         raise EngineFailed(
             Fault(

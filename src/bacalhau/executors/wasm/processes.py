@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bacalhau.executors.wasm.wire import (
     BORN,
     DEAD,
@@ -95,7 +97,10 @@ class Worker:
         except OSError:
             data = b""
         if data:
-            self._on_answers(self, [decode_answer(body) for body in self._frames.feed(data)])
+            try:
+                self._on_answers(self, [decode_answer(body) for body in self._frames.feed(data)])
+            except (KeyError, ValueError, msgspec.MsgspecError):
+                self.kill()  # it talks nonsense: do not believe it any more
             return
         self._loop.remove_reader(self._work)
         self._silent = True
