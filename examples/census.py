@@ -32,7 +32,7 @@ for path in sorted(root.rglob("*.py")):
             imports.update({alias.name.partition(".")[0] for alias in node.names})
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports[node.module.partition(".")[0]] += 1
-pathlib.Path("/outputs/part.json").write_text(
+pathlib.Path(f"/outputs/part-{index}.json").write_text(
     json.dumps({"totals": totals, "imports": imports.most_common(50)})
 )
 print(f"partition {index + 1} of {count}: {totals['files']} files, {totals['lines']} lines")

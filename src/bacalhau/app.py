@@ -119,6 +119,7 @@ async def running(
         token = _token(data / "admin.token")
         app = create_app(orchestrator, config, token=token)
         server = Server(app, sockets)
+        failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(orchestrator.serve(), name="orchestrator"),
@@ -134,9 +135,13 @@ async def running(
                     nodes=tuple(members),
                     network=network,
                 )
+            except Exception as error:
+                failure = error  # the caller's own, not one of our loops'
             finally:
                 for task in reversed(tasks):
                     task.cancel()
+        if failure is not None:
+            raise failure
 
 
 def _directory(path: str | Path) -> Path:
