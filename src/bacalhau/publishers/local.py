@@ -71,6 +71,11 @@ class LocalPublisher:
             return False
         return True
 
+    @property
+    def port(self) -> int:
+        """Where the server listens, once it does."""
+        return self._port
+
     def check(self, publisher: SpecConfig) -> Sequence[str]:
         return ()
 
