@@ -24,6 +24,10 @@ CACHE_KIB = 16_384
 """Page cache of one connection."""
 
 
+APPLICATION_IDS = {"store": 0x42616361, "journal": 0x4261636A}
+"""What our files say in SQLite's header that they hold: `Baca` and `Bacj`."""
+
+
 class Database:
     """One SQLite file that this process alone uses, at the newest schema of `folder`.
 
@@ -48,6 +52,7 @@ class Database:
         try:
             connection = self.connect()
             try:
+                _check_content(connection, folder, self.path)
                 migrate(connection, scripts(folder), str(self.path))
             finally:
                 connection.close()
@@ -94,7 +99,7 @@ def migrate(connection: sqlite3.Connection, scripts: tuple[str, ...], name: str)
 
     Raises Rejected when it is newer than that.
     """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = _pragma(connection, "user_version")
     if version > len(scripts):
         raise Rejected(
             f"'{name}' has schema version {version}, this program knows {len(scripts)} at most",
@@ -109,6 +114,26 @@ def migrate(connection: sqlite3.Connection, scripts: tuple[str, ...], name: str)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _check_content(connection: sqlite3.Connection, folder: str, path: Path) -> None:
+    """Mark a new file as ours. Raises Rejected when it holds something else."""
+    ours = APPLICATION_IDS[folder]
+    found = _pragma(connection, "application_id")
+    if found == ours:
+        return
+    if found or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        names = {number: name for name, number in APPLICATION_IDS.items()}
+        raise Rejected(
+            f"'{path}' holds a {names.get(found, 'foreign database')}, not a {folder}",
+            hint="name another file or data directory",
+        )
+    connection.execute(f"PRAGMA application_id={ours}")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
 
 
 def trouble(path: Path, error: sqlite3.Error) -> Error:

@@ -12,7 +12,7 @@ from bacalhau.model.execution import Execution
 from bacalhau.model.job import Job
 from bacalhau.model.message import Report
 from bacalhau.ports.store import Entry
-from bacalhau.stores.database import Database, Synchronous
+from bacalhau.stores.database import Database, Synchronous, trouble
 from bacalhau.stores.writer import Writer
 
 
@@ -47,7 +47,11 @@ class SqliteJournal:
 
     def __init__(self, path: str | Path, synchronous: Synchronous = "FULL") -> None:
         self._database = Database(path, "journal", synchronous)
-        self._writer = Writer(self._database, "journal-writer")
+        try:
+            self._writer = Writer(self._database, "journal-writer")
+        except sqlite3.Error as error:
+            self._database.close()
+            raise trouble(self._database.path, error) from error
 
     async def load(self) -> tuple[Entry, ...]:
         return await self._writer.run(_load)

@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TypeVar
 
+from bacalhau.model.errors import Unavailable
 from bacalhau.model.event import Event
 from bacalhau.model.execution import Execution
 from bacalhau.model.job import Job, Requirement
@@ -42,11 +43,11 @@ class SqliteStore:
                 self._live = _load(connection)
             finally:
                 connection.close()
+            self._readers = _Readers(self._database)
             self._writer = Writer(self._database, "store-writer", self._reload)
         except sqlite3.Error as error:
             self._database.close()
             raise trouble(self._database.path, error) from error
-        self._readers = _Readers(self._database)
 
     def _reload(self, connection: sqlite3.Connection) -> Callable[[], None]:
         """After a failed write the disk says what is true."""
@@ -161,25 +162,31 @@ def _load(connection: sqlite3.Connection) -> Live:
 
 
 class _Readers:
-    """Runs queries on threads of their own, each with its own connection."""
+    """Runs queries on threads of their own, each with a connection that nobody else uses.
+
+    Connections are opened at once, for a disk may be too full to open one later.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._pool = ThreadPoolExecutor(READERS, "store-reader", initializer=self._open)
-
-    def _open(self) -> None:
-        self._local.connection = self._database.connect(read_only=True)
-        self._connections.append(self._local.connection)
+        self._pool = ThreadPoolExecutor(READERS, "store-reader")
+        self._idle: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()
+        for _ in range(READERS):
+            self._idle.put(database.connect(read_only=True))
 
     async def run(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """What the query returns. Raises Unavailable when the file cannot be read."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, query)
+        try:
+            asked = asyncio.get_running_loop().run_in_executor(self._pool, self._ask, query)
+        except RuntimeError:
+            raise Unavailable("the store is closed") from None
+        return await asked
 
     def _ask(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        connection: sqlite3.Connection = self._local.connection
+        connection = self._idle.get()
         try:
+            if connection is None:
+                connection = self._database.connect(read_only=True)
             # One transaction: all statements of a query see the same state.
             connection.execute("BEGIN")
             try:
@@ -187,10 +194,17 @@ class _Readers:
             finally:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+                connection = None
             raise trouble(self._database.path, error) from error
+        finally:
+            self._idle.put(connection)
 
     async def close(self) -> None:
         """Wait for running queries; refuse new ones."""
         await asyncio.to_thread(self._pool.shutdown)
-        for connection in self._connections:
-            connection.close()
+        while not self._idle.empty():
+            connection = self._idle.get()
+            if connection is not None:
+                connection.close()

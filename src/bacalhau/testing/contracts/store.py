@@ -177,6 +177,7 @@ class StoreContract(PagesContract):
         await store.close()
         with pytest.raises(Unavailable):
             await store.commit(Change(jobs=(job(1),)))
+        await store.close()
 
     # Views
 
