@@ -32,8 +32,10 @@ class Store(Protocol):
     async def commit(self, change: Change) -> None:
         """Write all of it or nothing, durably, before returning.
 
-        Raises Conflict (details: table, id, revision) when a row is not as expected,
-        Unavailable when it cannot be written now.
+        Raises Conflict (details: table, id, and the stored revision, 0 when there is no
+        such row) when a row is not as expected, a job's name is taken in its namespace, or
+        an execution or event has no job; Unavailable when it cannot be written now. A
+        commit whose caller is cancelled may still be made.
         """
         ...
 
@@ -79,7 +81,11 @@ class Store(Protocol):
         limit: int = 0,
         after: str = "",
     ) -> Page[Job]:
-        """Jobs, oldest first; order_by `created_at` or `modified_at`; '' is any namespace."""
+        """Jobs, oldest first; order_by `created_at` or `modified_at`; '' is any namespace.
+
+        `limit` 0 is all. With labels a page may be short, even empty, though `next` says
+        that there is more. Raises Rejected for another order, or a foreign `after`.
+        """
         ...
 
     async def versions(self, job_id: str) -> tuple[Job, ...]:
