@@ -1,15 +1,19 @@
 """Bad input over HTTP: the envelope, a fitting 4xx, and a server that goes on."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bacalhau.api import errors
+from bacalhau.api.app import Api
 from bacalhau.api.limits import MAX_ADDRESSES, Rate
 from bacalhau.api.reply import escape
+from bacalhau.auth.guard import Guard
 from bacalhau.model import errors as model
 from bacalhau.testing.served import NOOP, Served, served
 
@@ -229,7 +233,17 @@ def test_a_chunked_body_beyond_the_limit_is_413(server: Served) -> None:
 def test_bytes_that_are_no_request_leave_the_server_well(server: Served, data: bytes) -> None:
     answer = server.raw(data)
     assert not answer.startswith(b"HTTP/1.1 5"), answer[:300]
+    if answer.startswith(b"HTTP/1.1 400") and b"Upgrade" not in data:
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["Code"] == "BadRequest"
     assert server.get("/agent/alive").status == 200
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bacalhau.api.server.HEAD_S", 0.1)
+    assert server.raw(b"GET / HTT", finish=False) == b""
+    assert server.raw(b"", finish=False) == b""
 
 
 def test_signed_urls_are_checked(server: Served) -> None:
@@ -238,6 +252,55 @@ def test_signed_urls_are_checked(server: Served) -> None:
         check(server.ask("GET", path + query), 403)
         check(server.ask("PUT", path + query, b"x"), 403)
         check(server.ask("GET", f"/api/v1/objects/../../etc/passwd{query}"), 403)
+
+
+async def test_a_handler_that_takes_too_long_is_503() -> None:
+    async def never(*_: object) -> tuple[str, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+    cluster = SimpleNamespace(store=SimpleNamespace(resolve=never))
+    api = Api(cluster, Guard(admin=""), handler_time_s=0.05)  # type: ignore[arg-type]  # enough of it
+    envelope = await call(api, f"{JOBS}/x")
+    assert (envelope["Status"], envelope["Code"]) == (503, "TimeOut")
+
+
+async def test_a_fault_of_ours_is_logged_and_the_envelope_says_little(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api = Api(SimpleNamespace(), Guard(admin=""))  # type: ignore[arg-type]  # it has no store
+    envelope = await call(api, f"{JOBS}/x")
+    assert (envelope["Status"], envelope["Code"]) == (500, "InternalError")
+    assert "AttributeError" in caplog.text
+    assert "store" not in envelope["Message"]
+
+
+async def test_others_are_limited_in_how_often_they_ask() -> None:
+    api = Api(SimpleNamespace(), Guard(admin=""), rate_per_second=2)  # type: ignore[arg-type]  # unused
+    answers = [await call(api, "/api/v1/agent/alive", peer="10.0.0.1") for _ in range(3)]
+    assert [answer.get("Status") for answer in answers] == ["OK", "OK", 429]
+    assert answers[2]["Message"] == "rate limit exceeded"
+    near = [await call(api, "/api/v1/agent/alive") for _ in range(9)]
+    assert [answer["Status"] for answer in near] == ["OK"] * 9
+
+
+async def call(api: Api, path: str, *, peer: str = "127.0.0.1") -> dict[str, Any]:
+    """One GET without a socket between."""
+    sent: list[Any] = []
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "headers": [(b"host", b"localhost")], "scheme": "http",
+        "client": (peer, 1),
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await api(scope, receive, send)
+    return json.loads(sent[1]["body"])  # type: ignore[no-any-return]  # an object
 
 
 def test_escaping_leaves_the_meaning(server: Served) -> None:

@@ -12,6 +12,7 @@ import binascii
 import hmac
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -26,6 +27,9 @@ _HINT = (
     "send 'Authorization: Bearer <token>'; the admin token lies in admin.token of the server's "
     "data directory"
 )
+REMEMBERED = 1024
+"""Addresses and Host headers whose meaning is kept: parsing them costs more than the rest."""
+
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
@@ -154,6 +158,7 @@ class Guard:
         return await self._users.by_password(name, password) if colon else None
 
 
+@lru_cache(REMEMBERED)
 def is_loopback(address: str) -> bool:
     """True for addresses that only this machine can have."""
     try:
@@ -165,6 +170,7 @@ def is_loopback(address: str) -> bool:
     return parsed.is_loopback
 
 
+@lru_cache(REMEMBERED)
 def _host_name(host: str) -> str:
     """`[::1]:1234` -> `::1`, `Localhost:80` -> `localhost`; '' when it is no host."""
     try:
