@@ -1,6 +1,7 @@
 """Inline inputs: data: URLs become files and directories, and never anything outside."""
 
 import base64
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -88,7 +89,7 @@ BAD = {
     "more than 100 entries": packed({f"f{n}": b"" for n in range(101)}),
     "cut short": packed({"a": bytes(100_000)})[:-20],
     "damaged": packed({"a": b"data"})[:-8] + b"\1" * 8,
-    "not a readable": packed({})[:0] + b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + b"\x4b\4\0\x43\xbe\xb7\xe8\1\0\0\0",
+    "not a readable": gzip.compress(b"a"),
 }  # fmt: skip
 
 
@@ -121,10 +122,8 @@ def test_what_was_encoded_is_decoded(data: bytes, media_type: str) -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_decoded_or_refused_with_a_reason(text: str) -> None:
     for given_url in (text, f"data:{text}", f"data:;base64,{text}"):
-        try:
-            decode(given_url)
-        except ValueError as error:
-            assert str(error)
+        reasons = InlineSource().check(SpecConfig(type="inline", params={"URL": given_url}))
+        assert not reasons or len(reasons[0]) > 10
 
 
 async def test_a_full_disk_is_the_nodes_fault(tmp_path: Path) -> None:

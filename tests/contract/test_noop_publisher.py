@@ -6,6 +6,8 @@ from bacalhau.testing.contracts.publisher import PublisherContract
 
 
 class TestNoopPublisher(PublisherContract):
+    keeps = False
+
     async def make(self) -> NoopPublisher:
         return NoopPublisher()
 

@@ -26,8 +26,11 @@ def test_head_goes_with_get_and_put_with_neither() -> None:
 
 
 @given(
-    st.binary(max_size=64), st.sampled_from(["GET", "PUT"]), st.text(max_size=40), st.integers(0, 10**11)
-)  # fmt: skip
+    st.binary(max_size=64),
+    st.sampled_from(["GET", "PUT"]),
+    st.text(max_size=40),
+    st.integers(0, 10**11),
+)
 def test_nothing_else_is_accepted(secret: bytes, method: str, key: str, expires: int) -> None:
     mark = sign(SECRET, "GET", KEY, NOW)
     same = (secret, method, key, expires) == (SECRET, "GET", KEY, NOW)

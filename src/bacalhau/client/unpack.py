@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from bacalhau.core.tarball import CHUNK_BYTES, BadArchive, Bounds, read
-from bacalhau.model.errors import Conflict, Rejected
+from bacalhau.model.errors import Conflict, Rejected, Unavailable
 
 RAW = "raw"
 MAX_SIZE = 100 * 10**9
@@ -24,7 +24,7 @@ def unpack(archive: BinaryIO, directory: Path, bounds: Bounds | None = None) -> 
     """Unpack a result archive (tar.gz, read as a stream) into a new directory.
 
     Blocks. Raises Rejected for a bad archive and Conflict when the directory exists; then
-    nothing of it is left.
+    nothing of it is left. Raises Unavailable when the stream or the disk fails.
     """
     try:
         directory.mkdir(parents=True)
@@ -33,7 +33,19 @@ def unpack(archive: BinaryIO, directory: Path, bounds: Bounds | None = None) -> 
             f"{directory} exists", hint="Remove it, or choose another --output-dir."
         ) from None
     try:
-        for entry in read(archive, bounds or Bounds(MAX_SIZE)):
+        _unpack(archive, directory, bounds or Bounds(MAX_SIZE))
+    except BadArchive as error:
+        raise Rejected(
+            f"the results cannot be unpacked: {error}",
+            hint="Fetch them again; if it comes back, look at the archive by its URL.",
+        ) from error
+    except OSError as error:
+        raise Unavailable(f"unpacking into {directory} failed: {error}") from error
+
+
+def _unpack(archive: BinaryIO, directory: Path, bounds: Bounds) -> None:
+    try:
+        for entry in read(archive, bounds):
             path = directory / entry.name
             if entry.kind == "directory":
                 path.mkdir()
@@ -43,13 +55,8 @@ def unpack(archive: BinaryIO, directory: Path, bounds: Bounds | None = None) -> 
                 with path.open("xb") as file:
                     file.writelines(entry.chunks)
                 path.chmod(0o755 if entry.executable else 0o644)
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
-        if isinstance(error, BadArchive):
-            raise Rejected(
-                f"the results cannot be unpacked: {error}",
-                hint="Fetch them again; if it comes back, look at the archive by its URL.",
-            ) from error
         raise
 
 

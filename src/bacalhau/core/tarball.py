@@ -82,10 +82,10 @@ def _read(source: "_Metered", bounds: Bounds) -> Iterator[Entry]:
         while (member := archive.next()) is not None:
             archive.members = []  # it would keep them all
             name = clean(member.name)
-            if name == "." and member.isdir():
+            kind = _kind(member)
+            if name == "." and kind == "directory":
                 source.allow(HEADER_BYTES)
                 continue
-            kind = _kind(member)
             fresh = _claim(kinds, name, kind)
             if len(kinds) > bounds.entries:
                 raise BadArchive(f"the archive has more than {bounds.entries} entries")
@@ -171,6 +171,8 @@ def _claim(kinds: dict[str, Kind], name: str, kind: Kind) -> list[str]:
     """
     parts = name.split("/")
     fresh = []
+    if name == ".":
+        raise BadArchive(f"the root of the archive is a {kind}")
     for depth in range(1, len(parts) + 1):
         here = "/".join(parts[:depth])
         wanted: Kind = kind if here == name else "directory"

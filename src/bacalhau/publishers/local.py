@@ -61,14 +61,18 @@ class LocalPublisher:
         self._sweeper: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._clients: set[asyncio.Task[None]] = set()
+        self._told = ""
 
     async def probe(self) -> bool:
         """True while the server listens; False when its address is not to be had."""
         try:
             await self._start()
         except OSError as error:
-            log.warning("local publisher: cannot serve %s: %s", self._address, error)
+            if str(error) != self._told:  # once, not with every probe
+                log.warning("local publisher: cannot serve %s: %s", self._address, error)
+                self._told = str(error)
             return False
+        self._told = ""
         return True
 
     @property

@@ -105,7 +105,7 @@ class SourceContract(ABC):
         assert caught.value.fault.kind is self.missing_kind
         assert caught.value.fault.code
         assert caught.value.fault.message
-        assert list(directory.iterdir()) == []
+        assert tree(directory) == {}
 
 
 def _ignore(done: int, total: int) -> None:
