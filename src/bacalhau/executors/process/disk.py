@@ -14,8 +14,8 @@ from bacalhau.ports.executor import Work
 _DEPTH_MAX = 128
 """Directories nested deeper than this can be neither published nor deleted with ease."""
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_COMPLAINT_BYTES = 2048
-_COMPLAINERS = ("bwrap: ", "sh: ", "/bin/sh: ", "chroot: ", "/usr/sbin/chroot: ", "/proc/self/fd/")
+_LAST_BYTES = 2048
+_COMPLAINERS = ("bwrap: ", "sh: ", "/bin/sh: ", "chroot: ", "/usr/sbin/chroot: ")
 
 
 class _Count:
@@ -52,14 +52,19 @@ def measure(work: Work, pids: Iterable[int] = ()) -> Taken:
     )
 
 
-def complaint(path: str) -> str:
-    """The last line of a stderr file, if the launcher or bubblewrap wrote it; else ''."""
+def last_words(path: str) -> str:
+    """The end of a stderr file."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _COMPLAINT_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST_BYTES))
+            return file.read().decode(errors="replace").strip()
     except OSError:
         return ""
+
+
+def complaint(words: str) -> str:
+    """The last line of a stderr, if the launcher or bubblewrap wrote it; else ''."""
+    lines = words.splitlines()
     return lines[-1] if lines and lines[-1].startswith(_COMPLAINERS) else ""
 
 

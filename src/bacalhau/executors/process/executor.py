@@ -346,6 +346,7 @@ class ProcessExecutor:
     def _settle(
         self, run: Run, found: status.Status, taken: Taken, usage: dict[str, float]
     ) -> None:
+        words = disk.last_words(run.work.stderr)
         ended = Ended(
             status=found,
             limits=run.limits,
@@ -353,7 +354,8 @@ class ProcessExecutor:
             events=limits.events(run.cgroups),
             taken=taken,
             was_stopped=run.was_stopped,
-            complaint=disk.complaint(run.work.stderr) if found.exit_code is None else "",
+            complaint=disk.complaint(words) if found.exit_code is None else "",
+            last_words=words,
             usage=usage,
         )
         if not run.outcome.done():
@@ -414,11 +416,13 @@ class ProcessExecutor:
         """What a run does that it may not, and that the kernel alone does not stop."""
         if limits.events(run.cgroups).forks_refused > FORKS_REFUSED_MAX:
             return too_many_forks(run.limits)
+        pids = limits.members(run.cgroups)
+        if not run.cgroups:
+            pids = status.descendants(status.read(run.work.directory).init or run.pid)
+            if len(pids) >= run.limits.processes > 0:
+                return too_many_forks(run.limits)
         if not run.work.outputs:
             return too_much_output(disk.streams(run.work), run.limits, FILES_MAX)
-        pids = limits.members(run.cgroups) or status.descendants(
-            status.read(run.work.directory).init or run.pid
-        )
         taken = await asyncio.to_thread(disk.measure, run.work, pids)
         return too_much_output(taken, run.limits, FILES_MAX)
 

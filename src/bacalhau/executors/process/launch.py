@@ -38,7 +38,7 @@ def in_sandbox(
         shown=program.shown,
         env=sandbox.environment(work, wanted.env or {}, program.path),
         directory=wanted.directory or sandbox.HOME,
-        scratch_bytes=min(filter(None, (settings.scratch_bytes, work.resources.disk))),
+        scratch_bytes=_scratch_bytes(work, settings, host),
         status_fd=_STATUS_FD,
         seccomp_fd=None if host.filter_fd is None else _FILTER_FD,
         reach=reach,
@@ -68,6 +68,12 @@ def in_sandbox(
         )
     finally:
         os.close(memory)
+
+
+def _scratch_bytes(work: Work, settings: Settings, host: means.Host) -> int:
+    """What /tmp and the home may hold. It is memory, which only cgroups count as the run's."""
+    memory = 0 if host.cgroups else work.resources.memory
+    return min(filter(None, (settings.scratch_bytes, work.resources.disk, memory)))
 
 
 def _reach_bwrap(path: str, reach: Callable[[str], str]) -> str:

@@ -98,7 +98,8 @@ def ulimits(limits: Limits, processes_now: int | None = None) -> str:
     """The `ulimit` lines of a POSIX shell that set hard limits for what it then runs.
 
     `processes_now`: how many processes the user has already; given where no cgroup counts
-    them. The kernel's limit is per user, so it must lie above those.
+    them. The kernel's limit is per user, so it lies above those, with as much again for
+    other work; at the run's own limit the engine's watch steps in.
     """
     lines = ["ulimit -c 0"]
     if limits.open_files:
@@ -113,7 +114,7 @@ def ulimits(limits: Limits, processes_now: int | None = None) -> str:
         if limits.memory_bytes:
             lines.append(f"ulimit -d {max(1, limits.memory_bytes // 1024)}")
         if limits.processes:
-            most = processes_now + limits.processes
+            most = processes_now + 2 * limits.processes
             # bash calls it -u, dash -p; bash's -p is something else and cannot be set
             lines.append(f"{{ ulimit -u {most} || ulimit -p {most}; }} 2>/dev/null")
     return " && ".join(lines)

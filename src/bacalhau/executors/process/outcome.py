@@ -1,5 +1,6 @@
 """From what is known of an ended run to its Outcome. Pure."""
 
+import re
 import signal
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from bacalhau.ports.executor import Outcome
 KILLED = 128 + signal.SIGKILL
 _OVER_CPU_TIME = 128 + signal.SIGXCPU
 _OVER_FILE_SIZE = 128 + signal.SIGXFSZ
+_NO_MEMORY = re.compile(r"MemoryError|(?i:cannot allocate memory|out of memory)|bad_alloc")
+_NO_PROCESS = re.compile(r"BlockingIOError|(?i:cannot fork|resource temporarily unavailable)")
 _NEAR = 0.9  # a process this close to its memory limit that failed, failed for want of memory
 
 
@@ -31,7 +34,11 @@ class Taken:
 
 @dataclass(frozen=True)
 class Ended:
-    """All that is known of an ended run. `usage` is empty when another process started it."""
+    """All that is known of an ended run.
+
+    `complaint` is the launcher's last line, `last_words` the end of stderr; `usage` is empty
+    when another process started the run.
+    """
 
     status: Status
     limits: Limits
@@ -40,6 +47,7 @@ class Ended:
     taken: Taken = field(default_factory=Taken)
     was_stopped: bool = False
     complaint: str = ""
+    last_words: str = ""
     usage: dict[str, float] = field(default_factory=dict)
 
 
@@ -105,9 +113,17 @@ def _limit_reached(ended: Ended) -> Fault | None:
     spent = 0 < limits.cpu_time_s <= ended.usage.get("cpu_s", 0.0)
     if code == _OVER_CPU_TIME or (code == KILLED and spent):
         return _user("CpuLimit", f"it used the {limits.cpu_time_s} s of CPU time it may use")
+    return None if ended.has_cgroups else _guess(ended)
+
+
+def _guess(ended: Ended) -> Fault | None:
+    """rlimits refuse without counting: what a failed program said last must tell."""
     memory = ended.usage.get("memory_bytes_max", 0.0)
-    if not ended.has_cgroups and code is not None and 0 < limits.memory_bytes * _NEAR <= memory:
-        return _out_of_memory(limits)
+    most = ended.limits.memory_bytes
+    if most and (memory >= most * _NEAR or _NO_MEMORY.search(ended.last_words)):
+        return _out_of_memory(ended.limits)
+    if ended.limits.processes and _NO_PROCESS.search(ended.last_words):
+        return too_many_forks(ended.limits)
     return None
 
 

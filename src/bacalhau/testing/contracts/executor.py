@@ -143,7 +143,10 @@ class ExecutorContract(ABC):
     async def executor(self) -> AsyncIterator[Executor]:
         made = self.make()
         assert await made.probe() is not None
+        self.begun: list[str] = []
         yield made
+        for id in self.begun:
+            await made.release(id)
         await made.close()
 
     @pytest.fixture
@@ -152,6 +155,7 @@ class ExecutorContract(ABC):
 
     def work(self, place: Path, engine: SpecConfig, *, id: str = "e-1", **fields: Any) -> Work:
         """Work in a fresh directory for that execution id."""
+        self.begun = [*getattr(self, "begun", ()), id]
         home = place / id
         (home / "engine").mkdir(parents=True, exist_ok=True)
         return Work(
