@@ -69,7 +69,12 @@ class LocalPublisher:
             await self._start()
         except OSError as error:
             if str(error) != self._told:  # once, not with every probe
-                log.warning("local publisher: cannot serve %s: %s", self._address, error)
+                log.warning(
+                    "the local publisher is not offered: it cannot listen on %s port %s (%s)",
+                    self._address,
+                    self._port,
+                    error.strerror or error,
+                )
                 self._told = str(error)
             return False
         self._told = ""
