@@ -34,7 +34,7 @@ def get_results(call: Call) -> int:
         return 0
     directory = _directory(call, job_id)
     with _Bar(len(found), limit_s) as bar:
-        call.client.download(job_id, directory, on_progress=bar.move)
+        call.client.download(job_id, directory, raw=call.flags["raw"], on_progress=bar.move)
     print(f"Results for job '{job_id}' have been written to...\n{os.path.abspath(directory)}")
     return 0
 

@@ -148,9 +148,13 @@ def _warn(done: Submitted) -> None:
         print(mark, *(f"  * {warning}" for warning in done.warnings), sep="\n", file=sys.stderr)
 
 
+_DATA = ("Labels", "Meta", "Env", "Params")
+"""Whose values are the user's own: an empty one means something."""
+
+
 def pruned(data: Any) -> Any:
-    """The same without what is empty, as a person would write it."""
+    """A job's JSON without what is empty, as a person would write it."""
     if isinstance(data, dict):
-        inner = {key: pruned(value) for key, value in data.items()}
+        inner = {key: value if key in _DATA else pruned(value) for key, value in data.items()}
         return {key: value for key, value in inner.items() if value not in ("", None, {}, [])}
     return [pruned(item) for item in data] if isinstance(data, list) else data

@@ -10,7 +10,7 @@ NOUNS = {
     "config": ("config", "Show and change the configuration."),
     "devstack": ("serve", "Start a cluster of several nodes on this machine, to try things."),
     "exec": ("exec", "Run a command of the node, in a sandbox."),
-    "help": ("help", "Show help for a command."),
+    "help": ("completion", "Show help for a command."),
     "job": ("job", "Run jobs and see how they go."),
     "node": ("node", "See and manage the nodes of the cluster."),
     "serve": ("serve", "Start a node: orchestrator, compute, or both."),
