@@ -5,11 +5,12 @@ word moves `observed` (`observe`); on the node it is the other way round (`inten
 Whatever is late, repeated or backwards changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from bacalhau.model.base import evolve
 from bacalhau.model.execution import Desired, Execution, Fault, FaultKind, Observed
 from bacalhau.model.job import Job, JobState, SpecConfig
+from bacalhau.model.plan import JobView
 
 _S = JobState
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
@@ -60,8 +61,8 @@ def observe(
 ) -> Execution | None:
     """The row that takes in a node's word, or None when the word changes nothing.
 
-    `finite` False: the job must not end by itself, so completing is a fault. `filled`: the
-    partition is completed by another execution already, so this one's completion is surplus.
+    `finite` False: the job must not end by itself, so completing is a fault. `filled`: nobody
+    waits for its result (see `filled`), so completing is surplus.
     """
     if stored.is_settled or word.id != stored.id or word.node_id != stored.node_id:
         return None
@@ -81,6 +82,20 @@ def observe(
         event_time=max(word.event_time, stored.event_time),
         revision=stored.revision + 1,
         modify_time=now,
+    )
+
+
+def filled(view: JobView, execution: Execution, now_completed: Collection[int] = ()) -> bool:
+    """True when nobody waits for this execution's result.
+
+    Its partition is completed by another (`now_completed`: in the same batch of reports), or
+    its version of the job was replaced.
+    """
+    partition = execution.partition
+    return (
+        execution.job_version != view.job.version
+        or partition in view.done
+        or partition in now_completed
     )
 
 
@@ -104,7 +119,7 @@ def _verdict(
                 return Observed.CANCELLED, stored.desired_message, stored.fault
             return Observed.FAILED, ENDED_UNEXPECTEDLY.message, ENDED_UNEXPECTEDLY
         case Observed.COMPLETED if filled:
-            return Observed.CANCELLED, "another execution completed this partition", None
+            return Observed.CANCELLED, "completed, but its result is not needed any more", None
         case Observed.COMPLETED:
             return Observed.COMPLETED, message, None
         case Observed.FAILED if stopped and stored.fault is None:
