@@ -75,6 +75,11 @@ def _complain(error: Exception) -> int:
     if not message:
         message = f"{type(error).__name__}: {error}"
         hint = "this is a fault of the program; DEBUG=true shows where"
+    if getattr(error, "code", "") == "Unauthorized":
+        hint = (
+            "set BACALHAU_API_KEY, or BACALHAU_API_USERNAME and BACALHAU_API_PASSWORD; the\n"
+            "administrator's key lies in admin.token of the server's data directory"
+        )
     print(f"{paint('Error:', 'bold red', sys.stderr)} {message}", file=sys.stderr)
     if hint:
         print(f"{paint('Hint:', 'bold green', sys.stderr)} {hint}", file=sys.stderr)
