@@ -16,7 +16,7 @@ from bacalhau.ports.store import Page
 from bacalhau.stores import cursor
 from bacalhau.stores.cursor import Cursor
 
-MAX_SCANNED = 20_000
+MAX_SCANNED = 10_000
 """Rows that one page looks at to find fitting labels: some 50 ms; it may then be short."""
 
 _job = msgspec.json.Decoder(Job).decode
