@@ -27,7 +27,7 @@ from bacalhau.model.errors import (
     Unavailable,
 )
 from bacalhau.model.execution import Observed
-from bacalhau.model.job import JobSpec, JobState, JobType, SpecConfig, Task
+from bacalhau.model.job import Job, JobSpec, JobState, JobType, SpecConfig, Task
 from bacalhau.testing.served import NOOP, Served, served
 
 
@@ -108,7 +108,7 @@ def test_stop_and_rerun(client: Client) -> None:
 
 def test_waiting_has_an_end(client: Client) -> None:
     done = client.submit(spec(Sleep=600))
-    with pytest.raises(TimeoutError, match="is still"):
+    with pytest.raises(TimeoutError, match="has not ended"):
         client.wait(done.job_id, timeout_s=1)
     client.stop(done.job_id)
 
@@ -293,6 +293,30 @@ def test_an_older_server_without_long_poll_is_polled() -> None:
         assert client.wait("j-1", timeout_s=30).state is JobState.COMPLETED
     assert time.monotonic() - begun < 10
     thread.join()
+
+
+def test_waiting_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = {"API.Port": port, "Store.Type": "sqlite"}
+    running, done = threading.Event(), []
+
+    def watch(job: Job) -> None:
+        if job.state is JobState.RUNNING:
+            running.set()
+
+    def wait(job_id: str) -> None:
+        with Client(f"127.0.0.1:{port}") as client:
+            done.append(client.wait(job_id, timeout_s=60, on_change=watch))
+
+    with served(tmp_path, settings) as first:
+        task = {"Name": "main", "Engine": {"Type": "noop", "Params": {"Sleep": 2}}}
+        thread = threading.Thread(target=wait, args=(first.submit(Tasks=[task]),))
+        thread.start()
+        assert running.wait(30)
+    with served(tmp_path, settings):
+        thread.join()
+    assert [job.state for job in done] == [JobState.COMPLETED]
 
 
 def test_a_log_line_is_a_record() -> None:

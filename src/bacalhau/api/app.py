@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from typing import cast
 
 from bacalhau.api import logs
 from bacalhau.api.agent import DIALECT, MIN_CLIENT, build_info
@@ -27,7 +28,7 @@ from bacalhau.auth.guard import Guard, is_loopback
 from bacalhau.auth.users import Users
 from bacalhau.config import Config
 from bacalhau.core.authorise import may
-from bacalhau.model.errors import Error, Forbidden, Limit
+from bacalhau.model.errors import Error, Forbidden, Limit, Unavailable
 from bacalhau.model.resources import parse_bytes
 from bacalhau.ports.cluster import Cluster
 
@@ -86,12 +87,25 @@ class Api:
         self._router = Router(self.routes)
         self._document = document(self.routes)
         self._version_headers = _version_headers()
+        self._long: set[asyncio.Task[None]] = set()
+        self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
+        try:
+            if scope["type"] == "http":
+                await self._http(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await self._websocket(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+            log.info("%s was cut off because the server ends", scope["path"])
+
+    def end(self) -> None:
+        """The server ends: requests without a time limit are told to come back later."""
+        self._is_ending = True
+        for task in self._long:
+            task.cancel()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, self._body_limit_bytes)
@@ -143,7 +157,7 @@ class Api:
             return outdated
         request.query = parse(request.scope["query_string"], route.params)
         if not route.time_s:
-            return await route.handler(self._cluster, request)
+            return await self._take_long(route, request)
         try:
             async with asyncio.timeout(route.time_s) as limit:
                 return await route.handler(self._cluster, request)
@@ -151,6 +165,20 @@ class Api:
             if not limit.expired():
                 raise
             raise TimedOut(f"no answer within {route.time_s:g} s", hint="try again") from None
+
+    async def _take_long(self, route: Route, request: Request) -> Reply | Listing | Stream:
+        """A request that may last, but not longer than the server."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._long.add(task)
+        try:
+            return await route.handler(self._cluster, request)
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+            task.uncancel()
+            raise Unavailable("the server ends", hint="try again in a moment") from None
+        finally:
+            self._long.discard(task)
 
     async def _admit(self, request: Request, method: str, headers: Headers) -> Route:
         """The route, when the caller asks not too often and has the right to use it.

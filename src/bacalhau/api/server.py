@@ -31,7 +31,7 @@ HEAD_S = 20.0
 """A connection that has not asked for anything by then is closed."""
 
 KEEP_ALIVE_S = 75
-GRACE_S = 5
+GRACE_S = 2
 """How long requests may go on when the server is told to end."""
 
 MAX_FRAME_BYTES = 64 * 1024
@@ -125,6 +125,7 @@ class Server:
         tls: dict[str, Any] = {}
         if cert_file:
             tls = {"ssl_certfile": cert_file, "ssl_keyfile": key_file or None}
+        self._app = app
         self._sockets = list(sockets)
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
@@ -155,6 +156,7 @@ class Server:
         try:
             await asyncio.shield(serving)
         finally:
+            self._app.end()
             self._uvicorn.should_exit = True
             await serving
 

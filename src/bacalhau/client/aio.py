@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from bacalhau.client.sync import (
     ANSWER_S,
     CONNECT_S,
     MAX_IDLE,
+    PATIENCE_S,
     POLL_S,
     WAIT_S,
     Client,
@@ -193,16 +195,25 @@ class AsyncClient:
     ) -> "Job":
         """The job as soon as it has ended; `on_change` is told each state before.
 
-        Raises TimeoutError after `timeout_s`.
+        Bears with a server that restarts. Raises TimeoutError after `timeout_s`.
         """
-        revision, has_long_poll = -1, True
+        from bacalhau.model.errors import Unavailable
+
+        revision, has_long_poll, seen = -1, True, 0.0
         async with asyncio.timeout(timeout_s):
             while True:
-                if has_long_poll:
-                    job, has_long_poll = await self._look(job_id, max(revision, 0))
-                else:
+                try:
+                    if has_long_poll:
+                        job, has_long_poll = await self._look(job_id, max(revision, 0))
+                    else:
+                        await asyncio.sleep(POLL_S)
+                        job = await self.job(job_id)
+                except Unavailable:
+                    if revision < 0 or time.monotonic() - seen > PATIENCE_S:
+                        raise
                     await asyncio.sleep(POLL_S)
-                    job = await self.job(job_id)
+                    continue
+                seen = time.monotonic()
                 if on_change is not None and job.revision != revision:
                     on_change(job)
                 if job.state.is_terminal:
@@ -409,4 +420,4 @@ class AsyncClient:
     def _unreachable(self, error: Exception) -> "Error":
         from bacalhau.client.errors import unreachable
 
-        return unreachable(self.endpoint, getattr(error, "strerror", None) or error)
+        return unreachable(self.endpoint, error)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bacalhau.client.endpoint import Endpoint
-from bacalhau.client.exchange import Head
+from bacalhau.client.exchange import Broken, Head
 from bacalhau.model.errors import (
     Ambiguous,
     Conflict,
@@ -78,10 +78,16 @@ def raise_for(head: Head, body: bytes, endpoint: Endpoint) -> None:
     )
 
 
-def unreachable(endpoint: Endpoint, reason: object) -> Unavailable:
+def unreachable(endpoint: Endpoint, error: Exception) -> Unavailable:
     """The server cannot be talked to."""
-    return Unavailable(
-        f"cannot reach {endpoint.url}: {reason}",
-        hint=f"is 'bacalhau serve' running on {endpoint.authority}? "
-        "Set BACALHAU_API_HOST and BACALHAU_API_PORT for another server.",
-    )
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        hint = "name the authority to trust (API.TLS.CAFile, ca_file)"
+    elif isinstance(error, Broken) and not endpoint.tls:
+        hint = f"is this a bacalhau server? Perhaps it wants https://{endpoint.authority}"
+    else:
+        hint = (
+            f"is 'bacalhau serve' running on {endpoint.authority}? "
+            "Set BACALHAU_API_HOST and BACALHAU_API_PORT for another server."
+        )
+    return Unavailable(f"cannot reach {endpoint.url}: {reason}", hint=hint)

@@ -40,6 +40,9 @@ WAIT_S = 20
 POLL_S = 0.5
 """Between looks at a server that has no long poll, and for new events."""
 
+PATIENCE_S = 60.0
+"""How long wait() bears with a server that was there and is gone: it may be restarting."""
+
 MAX_IDLE = 8
 """Connections that are kept for the next call."""
 
@@ -226,24 +229,33 @@ class Client:
     ) -> "Job":
         """The job as soon as it has ended; `on_change` is told each state before.
 
-        Raises TimeoutError after `timeout_s`.
+        Bears with a server that restarts. Raises TimeoutError after `timeout_s`.
         """
+        from bacalhau.model.errors import Unavailable
+
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        revision, has_long_poll = -1, True
+        revision, has_long_poll, seen = -1, True, 0.0
         while True:
             left = WAIT_S if until is None else min(WAIT_S, max(1, int(until - time.monotonic())))
-            if has_long_poll:
-                job, has_long_poll = self._look(job_id, max(revision, 0), left)
-            else:
+            try:
+                if has_long_poll:
+                    job, has_long_poll = self._look(job_id, max(revision, 0), left)
+                else:
+                    time.sleep(POLL_S)
+                    job = self.job(job_id)
+            except Unavailable:
+                if revision < 0 or time.monotonic() - seen > PATIENCE_S:
+                    raise
                 time.sleep(POLL_S)
-                job = self.job(job_id)
-            if on_change is not None and job.revision != revision:
-                on_change(job)
-            if job.state.is_terminal:
-                return job
-            revision = job.revision
+            else:
+                seen = time.monotonic()
+                if on_change is not None and job.revision != revision:
+                    on_change(job)
+                if job.state.is_terminal:
+                    return job
+                revision = job.revision
             if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"job {job_id} is still {job.state} after {timeout_s:g} s")
+                raise TimeoutError(f"job {job_id} has not ended after {timeout_s:g} s")
 
     def executions(
         self, job_id: str, *, version: int = 0, all_versions: bool = False
@@ -448,7 +460,7 @@ class Client:
     def _unreachable(self, error: Exception) -> "Error":
         from bacalhau.client.errors import unreachable
 
-        return unreachable(self.endpoint, getattr(error, "strerror", None) or error)
+        return unreachable(self.endpoint, error)
 
 
 def tls_context(endpoint: Endpoint) -> "ssl.SSLContext":
