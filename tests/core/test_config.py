@@ -3,13 +3,16 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bacalhau
 from bacalhau.config import KEYS, Config, Loaded, configure, find, load, redacted
-from bacalhau.config.load import ALIASES, lookup
+from bacalhau.config.keys import INERT
+from bacalhau.config.load import ALIASES, is_inert, lookup
 from bacalhau.config.section import Key, convert, go_duration, parse, seconds, show
 from bacalhau.config.show import reference, rows, tree
 from bacalhau.model.errors import Rejected
@@ -265,6 +268,30 @@ def test_errors_about_users_do_not_repeat_their_passwords() -> None:
     with pytest.raises(Rejected) as raised:
         read(["f.yaml"], files={"f.yaml": text})
     assert "hunter2" not in str(raised.value)
+
+
+def test_who_sets_what_does_nothing_yet_is_told_so() -> None:
+    loaded = read(["API.TLS.CertFile=/c.pem"], environ={"BACALHAU_WEBUI_ENABLED": "1"})
+    assert loaded.warnings == (
+        "WebUI.Enabled is set (BACALHAU_WEBUI_ENABLED), but has no effect in this version",
+        "API.TLS.CertFile is set (-c), but has no effect in this version",
+    )
+
+
+def test_every_key_is_read_somewhere_or_listed_as_inert() -> None:
+    source = Path(bacalhau.__file__).parent
+    text = "".join(
+        path.read_text() for path in source.rglob("*.py") if source / "config" not in path.parents
+    )
+    unread = {
+        key.name
+        for key in KEYS.values()
+        if not re.search(rf"\.{key.path[-1]}\b", text) and not key.doc.startswith("Accepted: ")
+    }
+    assert {name for name in unread if not is_inert(name)} == set()
+    names = [key.name for key in KEYS.values()]
+    for one in INERT:  # no key was renamed or removed
+        assert any(name == one or name.startswith(one) for name in names), one
 
 
 def test_an_empty_file_only_warns() -> None:

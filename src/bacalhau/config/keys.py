@@ -29,7 +29,7 @@ class Logging(Section):
 
 
 class UpdateConfig(Section):
-    interval = duration(DAY, "Time between update checks; 0 or less: never.", low=-float(DAY))
+    interval = duration(DAY, "Accepted: nothing looks for updates.", low=-float(DAY))
 
 
 class FeatureFlags(Section):
@@ -189,7 +189,7 @@ class ComputeTls(Section):
 class Heartbeat(Section):
     interval = duration(2, "Time between signs of life.", low=0.001)
     info_update_interval = duration(60, "Time between updates of the node's facts.")
-    resource_update_interval = duration(0, "Accepted and without effect.")
+    resource_update_interval = duration(0, "Accepted: nothing reads it, as in Bacalhau.")
 
 
 class Capacity(Section):
@@ -432,7 +432,7 @@ class Config(Section):
         "puuid", "Where a node's name comes from: hostname, aws, gcp, uuid, puuid or a fixed name."
     )
     labels = pairs("Labels of this node. Keys keep their case.")
-    strict_version_match = switch(False, "Accepted and without effect.")
+    strict_version_match = switch(False, "Accepted: nothing reads it, as in Bacalhau.")
     disable_analytics = switch(False, "Accepted: nothing is ever reported anywhere.")
     api: Api
     orchestrator: Orchestrator
@@ -452,4 +452,47 @@ class Config(Section):
     limits: Limits
 
 
-__all__ = ["Config", "Section", "User"]
+INERT = (
+    "API.Auth.AccessPolicyPath",
+    "API.Auth.Oauth2.",
+    "API.TLS.AutoCert",
+    "API.TLS.AutoCertCachePath",
+    "API.TLS.CertFile",
+    "API.TLS.KeyFile",
+    "API.TLS.SelfSigned",
+    "Compute.Auth.",
+    "Compute.Heartbeat.InfoUpdateInterval",
+    "Compute.LogRetention",
+    "Compute.Network.",
+    "Compute.Orchestrators",
+    "Compute.TLS.",
+    "Engines.Types.Docker.",
+    "InputSources.Types.IPFS.",
+    "JobAdmissionControl.ProbeExec",
+    "JobAdmissionControl.ProbeHTTP",
+    "Limits.MaxLogSize",
+    "Limits.MaxLogStreams",
+    "Logging.LogDebugInfoInterval",
+    "Logging.Mode",
+    "Orchestrator.Advertise",
+    "Orchestrator.Auth.",
+    "Orchestrator.Cluster.",
+    "Orchestrator.EvaluationBroker.",
+    "Orchestrator.Host",
+    "Orchestrator.Port",
+    "Orchestrator.Scheduler.",
+    "Orchestrator.SupportReverseProxy",
+    "Orchestrator.TLS.",
+    "Publishers.Types.IPFS.",
+    "Publishers.Types.S3.",
+    "Publishers.Types.S3Managed.",
+    "ResultDownloaders.",
+    "WebUI.",
+)
+"""Keys (or, with a dot at the end, sections) that are read and checked but do nothing yet.
+
+Who sets one is told so: a certificate that is silently not used would be worse than none.
+"""
+
+
+__all__ = ["INERT", "Config", "Section", "User"]

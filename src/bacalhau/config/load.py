@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from bacalhau.config.keys import Config
+from bacalhau.config.keys import INERT, Config
 from bacalhau.config.section import Key, convert, parse, walk
 
 KEYS: dict[str, Key] = {key.name.lower(): key for key in walk(Config)}
@@ -104,6 +104,11 @@ def load(
     sheet.values["DataDir"] = _absolute(
         str(sheet.values.get("DataDir", Config().data_dir)), home, cwd
     )
+    sheet.warnings += [
+        f"{name} is set ({origin}), but has no effect in this version"
+        for name, origin in sheet.origins.items()
+        if is_inert(name)
+    ]
     config = Config.of({KEYS[name.lower()].path: value for name, value in sheet.values.items()})
     return Loaded(config, sheet.origins, tuple(sheet.warnings), files[-1][0] if files else "")
 
@@ -127,6 +132,11 @@ def configure(values: Mapping[str, object], base: Config | None = None) -> Confi
             raise _refused(key.name, given, "configure", error) from None
         state[key.path] = value
     return Config.of(state)
+
+
+def is_inert(name: str) -> bool:
+    """Is this a key (in its documented spelling) that does nothing yet?"""
+    return name in INERT or name.startswith(tuple(one for one in INERT if one.endswith(".")))
 
 
 def lookup(config: Config, key: Key) -> object:

@@ -1,7 +1,7 @@
 """The configuration as others see it: Bacalhau's JSON, rows for `config list`, reference docs."""
 
 from bacalhau.config.keys import Config
-from bacalhau.config.load import KEYS, lookup
+from bacalhau.config.load import KEYS, is_inert, lookup
 from bacalhau.config.section import Section, show, spelling
 
 
@@ -48,7 +48,7 @@ def rows(config: Config) -> list[dict[str, object]]:
 
 
 def reference() -> str:
-    """The table of all keys, in Markdown."""
+    """The table of all keys, in Markdown; a star marks those that Bacalhau does not have."""
     lines = [
         "| Key | Type | Default | Variable | Meaning |",
         "|---|---|---|---|---|",
@@ -57,6 +57,7 @@ def reference() -> str:
         default = show(key, key.default)
         shown = f"`{default}`" if default not in ("", [], {}, None) else "none"
         meaning = key.doc + (f" One of: {', '.join(key.one_of)}." if key.one_of else "")
+        meaning += " No effect in this version." if is_inert(key.name) else ""
         mark = " *" if key.ours else ""
         lines.append(
             f"| `{key.name}`{mark} | {key.kind} | {shown} | `{key.variable}` | {meaning} |"
