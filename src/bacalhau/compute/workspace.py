@@ -12,7 +12,6 @@ import fnmatch
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from bacalhau.compute.node import Held, Node
@@ -32,8 +31,8 @@ async def prepare(node: Node, held: Held, resume: bool) -> Work:
     place = node.place_of(held.execution.id)
     task = held.job.spec.task
     results = place / "results" if publishes_files(task) else place
-    if not resume:
-        _make(place, results, [result.name for result in task.result_paths])
+    if results != place and not resume:
+        _make(results, [result.name for result in task.result_paths])
     inputs: tuple[Mount, ...] = ()
     if task.input_sources and not resume:
         inputs = await _fetch_all(node, held, place / "inputs")
@@ -61,13 +60,9 @@ def publishes_files(task: Task) -> bool:
     return bool(task.result_paths) or name not in ("", "noop", "managed")
 
 
-def _make(place: Path, results: Path, names: list[str]) -> None:
-    """os.mkdir, not pathlib: this is most of the cost of a short execution."""
-    with suppress(FileExistsError):
-        os.mkdir(place)
-    if results != place:
-        for name in ("", *names):
-            (results / name).mkdir(parents=True, exist_ok=True)
+def _make(results: Path, names: list[str]) -> None:
+    for name in ("", *names):
+        (results / name).mkdir(parents=True, exist_ok=True)
 
 
 async def _fetch_all(node: Node, held: Held, directory: Path) -> tuple[Mount, ...]:

@@ -133,9 +133,5 @@ class Orchestrator:
         return {
             "DiscoveredNodes": [view.node.id for view in self.store.nodes()],
             "LiveJobs": len(self.store.live_jobs()),
-            "Queue": {
-                job.id: reason
-                for job in self.store.live_jobs()
-                if (reason := self.queue_reason(job))
-            },
+            "QueuedJobs": len(self.state.queue),
         }

@@ -20,11 +20,11 @@ class Mount(Record, kw_only=True):
 class Work(Record, kw_only=True):
     """All that an engine needs to carry out one execution.
 
-    `directory` exists, survives a crash of the node, and is where the engine keeps what it
-    needs to find the run again; `inputs`, `results`, `stdout`, `stderr` in it are not its.
-    stdout and stderr are appended to the files of those names, so that readers can follow
-    them. `outputs` are existing empty
-    directories of the host. `timeout_s` 0 means no limit; the engine need not enforce it,
+    `directory` survives a crash of the node and is where the engine keeps what it needs to
+    find the run again; `inputs`, `results`, `stdout`, `stderr` in it are not its. An engine
+    that needs it makes it: for the shortest runs that would be most of the cost. stdout and
+    stderr are appended to the files of those names, so that readers can follow them.
+    `outputs` are existing empty directories of the host. `timeout_s` 0 means no limit; the engine need not enforce it,
     the caller stops the work. `output_limit` is how many bytes stdout, stderr (each) and
     the outputs (together) may take; 0 means no limit.
     """

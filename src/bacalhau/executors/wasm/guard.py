@@ -61,8 +61,7 @@ class Log:
             self._end(output_limit(self._name, self._limit))
         try:
             if self._file < 0:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-                self._file = os.open(self._path, flags, 0o644)
+                self._file = self._open()
             done = 0
             while done < len(taken):
                 done += os.write(self._file, taken[done:] if done else taken)
@@ -71,6 +70,15 @@ class Log:
             return -(error.errno or errno.EIO)
         self._written += len(taken)
         return len(data) if len(taken) == len(data) else -errno.ENOSPC
+
+    def _open(self) -> int:
+        """The directory is made with the first file in it: most short runs need neither."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o644)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            return os.open(self._path, flags, 0o644)
 
     def _failure(self, error: OSError) -> Fault:
         if error.errno == errno.EFBIG:  # the kernel's limit counts what was there before

@@ -24,6 +24,7 @@ def write(directory: str, outcome: Outcome) -> bool:
     place = Path(directory) / NAME
     partial = place.with_suffix(".partial")
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(encode(outcome))
         partial.replace(place)
     except OSError:
