@@ -335,6 +335,11 @@ def test_version_without_a_server_is_no_error(capsys: pytest.CaptureFixture[str]
     assert set(json.loads(client)) == {"clientVersion"}
 
 
+def test_a_directory_that_cannot_be_made_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "config", "set", "--data-dir", "/proc/x", "API.Port=1")
+    assert (status, err) == (1, "Error: No such file or directory: '/proc/x'\n".replace("'", ""))
+
+
 def test_debug_shows_where(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ def test_help_of_a_command_shows_its_usage_and_every_flag(
     assert f"bacalhau {command.name} [flags] {command.arguments}".rstrip() in shown.out
     for flag in (*command.flags, *GLOBAL):
         assert (f"--{flag.name}" in shown.out) is not flag.hidden, flag.name
-    assert all(len(line) <= 160 for line in shown.out.splitlines())
+    assert all(len(line) <= 100 for line in shown.out.splitlines())
     assert shown.err == ""
 
 

@@ -72,7 +72,10 @@ def _complain(error: Exception) -> int:
 
     debug = os.environ.get("DEBUG") == "true"
     message, hint = getattr(error, "message", ""), getattr(error, "hint", "")
-    if not message:
+    if not message and isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        message = f"{error.strerror}{where}"
+    elif not message:
         message = f"{type(error).__name__}: {error}"
         hint = "this is a fault of the program; DEBUG=true shows where"
     if getattr(error, "code", "") == "Unauthorized":

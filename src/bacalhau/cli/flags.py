@@ -3,7 +3,9 @@
 from bacalhau.cli.command import Flag
 
 RUN_TIME = (
-    Flag("wait", "bool", "Follow the job until it ends.", default=True),
+    Flag(
+        "wait", "bool", "Follow the job until it ends; --wait=false returns at once.", default=True
+    ),
     Flag("wait-timeout-secs", "uint", "Stop following after so long; 0: never.", word="seconds"),
     Flag("id-only", "bool", "Print only the job's id."),
     Flag("node-details", "bool", "At the end, show what the job wrote, by node."),
@@ -23,7 +25,7 @@ TASK = (
     Flag("priority", "uint32", "Higher goes first.", word="number"),
     Flag("count", "uint32", "How many executions (partitions).", default=1, word="number"),
     Flag("concurrency", "uint32", "Old name of --count.", default=1, hidden=True, word="number"),
-    Flag("target", "choice", "any: as many nodes as --count; all: every node that fits.",
+    Flag("target", "choice", "any: --count executions on any nodes; all: one on every node.",
          choices=("any", "all"), default="any"),
     Flag("constraints", "text", "Only nodes with these labels, e.g. region in (eu,us),gpu.",
          word="selector"),

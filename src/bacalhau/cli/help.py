@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from bacalhau.cli.command import Command, Flag
 from bacalhau.cli.tree import GLOBAL, NOUNS, commands
 
+NAME_WIDTH = 30
+LINE_WIDTH = 100
+
 CREDENTIALS = (
     "Credentials come from the environment: BACALHAU_API_KEY, or BACALHAU_API_USERNAME and\n"
     "BACALHAU_API_PASSWORD."
@@ -87,20 +90,32 @@ def _flags(flags: Sequence[Flag]) -> list[str]:
 def _default(flag: Flag) -> str:
     if flag.default in ("", False, 0, (), {}):
         return ""
-    shown = "true" if flag.default is True else flag.default
-    if isinstance(shown, tuple):
-        shown = ",".join(shown)
-    return f" (default {shown})"
+    if flag.default is True:
+        return " (default true)"
+    if isinstance(flag.default, tuple):
+        return f" (default {','.join(flag.default)})"
+    return f' (default "{flag.default}")' if flag.kind == "text" else f" (default {flag.default})"
 
 
-def _columns(rows: Sequence[tuple[str, str]], widest: int = 30) -> list[str]:
-    """Two columns; a long name has the line to itself."""
-    width = max((len(name) for name, _ in rows if len(name) <= widest), default=0)
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Two columns, the second one wrapped; a long name has the first line to itself."""
+    width = max((len(name) for name, _ in rows if len(name) <= NAME_WIDTH), default=0)
     lines = []
     for name, text in rows:
+        first, *others = _wrapped(text, LINE_WIDTH - width - 4)
         if len(name) > width:
             lines.append(f"  {name}")
-            lines.append(f"  {' ' * width}  {text}")
-        else:
-            lines.append(f"  {name.ljust(width)}  {text}")
+            name = ""
+        lines.append(f"  {name.ljust(width)}  {first}")
+        lines += [f"  {' ' * width}  {other}" for other in others]
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of that width. textwrap would bring in re, which costs a sixth of the start."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] += f" {word}" if lines[-1] else word
     return lines

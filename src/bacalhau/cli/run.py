@@ -15,8 +15,6 @@ from bacalhau.core.wire import spec as view
 from bacalhau.model.errors import Error, NotFound, Rejected
 from bacalhau.model.job import JobSpec
 
-SPECIFICATION = "docs/reference/job.md"
-
 
 def run_file(call: Call) -> int:
     """`job run [FILE]`: read, render, check, submit, follow."""
@@ -54,7 +52,7 @@ def validate(call: Call) -> int:
         _check(spec)
     except Error as error:
         print("Error: the job provided is invalid")
-        print(f"The job specification is described in {SPECIFICATION}")
+        print("A valid one to start from: bacalhau exec --dry-run -- echo hello")
         raise Problem(error.message, error.hint) from None
     print("OK")
     return 0
