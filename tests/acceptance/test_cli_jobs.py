@@ -337,6 +337,19 @@ def test_scripts_get_plain_columns(cli: Cli) -> None:
     assert row[-2:] == ["Completed", "Stopped"]
 
 
+def test_a_list_imports_nothing_heavy(cli: Cli) -> None:
+    """The start-up time is the absence of imports."""
+    program = "import sys, bacalhau.cli; bacalhau.cli.main(['job', 'list']); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, timeout=LIMIT_S, env=cli.environ,
+    )  # fmt: skip
+    loaded = set(done.stdout.splitlines()[-1].split())
+    heavy = {"msgspec", "typing", "argparse", "yaml", "asyncio", "http.client", "ssl", "pathlib"}
+    assert "socket" in loaded
+    assert loaded & heavy == set()
+
+
 def test_a_job_is_described_for_people_and_for_programs(cli: Cli) -> None:
     job_id = cli.wasm("--id-only", "--name", "described").out.strip()
     shown = cli("job", "describe", "described").out
