@@ -138,7 +138,5 @@ def executions(draw: Any, job: Job, at: int) -> Execution:
 def snapshots(draw: Any) -> Snapshot:
     cluster = [draw(nodes(node_id)) for node_id in NODE_IDS[: draw(st.integers(0, 5))]]
     work = [draw(jobs(at)) for at in range(draw(st.integers(1, 4)))]
-    rows = [
-        draw(executions(job, at)) for job in work for at in range(draw(st.integers(0, 5)))
-    ]
+    rows = [draw(executions(job, at)) for job in work for at in range(draw(st.integers(0, 5)))]
     return snapshot_of(cluster, work, rows, now=NOW, seed=draw(st.integers(0, 2**32)))

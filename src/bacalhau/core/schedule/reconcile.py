@@ -265,13 +265,14 @@ def total_deadline(job: Job) -> int:
 def _decide_retries(case: Case) -> None:
     """Sort the partitions that failed before: again at once, again later, or never."""
     spec = case.job.spec
-    endless = spec.type is JobType.DAEMON
+    endless, forgets = spec.type is JobType.DAEMON, not spec.type.is_finite
     for partition in case.tried():
         if partition in case.live or partition in case.done:
             continue
         if spec.type.is_counted and partition >= case.count:
             continue
-        verdict = again(spec.retry, case.tries(partition), endless=endless)
+        tries = case.tries(partition)
+        verdict = again(spec.retry, tries, endless=endless, forgets=forgets)
         if isinstance(verdict, Fault):
             case.given_up[partition] = verdict
         elif verdict > case.now:
