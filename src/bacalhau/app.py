@@ -89,7 +89,7 @@ async def running(
         sockets = listen(config.api.host, config.api.port)
         port = sockets[0].getsockname()[1]
         host = "127.0.0.1" if config.api.host in ("", "0.0.0.0") else config.api.host
-        url = f"http://{host}:{port}"
+        url = f"{'https' if config.api.tls.cert_file else 'http'}://{host}:{port}"
         state = State(
             info=NodeInfo(
                 id=node_id,
@@ -118,7 +118,8 @@ async def running(
             members.append(node)
         token = _token(data / "admin.token")
         app = create_app(orchestrator, config, token=token)
-        server = Server(app, sockets)
+        tls = config.api.tls
+        server = Server(app, sockets, cert_file=tls.cert_file, key_file=tls.key_file)
         failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             tasks = [

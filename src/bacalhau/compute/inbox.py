@@ -7,6 +7,7 @@ from bacalhau.compute.node import Held, Node
 from bacalhau.compute.relay import acknowledged
 from bacalhau.core import bid, lifecycle
 from bacalhau.model.base import evolve
+from bacalhau.model.errors import Unavailable
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Desired, Execution, Observed
 from bacalhau.model.job import Job
@@ -33,18 +34,22 @@ async def receive(node: Node) -> None:
     """Take in messages for ever. A message that cannot be applied now comes again."""
     while True:
         _, messages = await node.transport.receive()
+        accepted: list[Held] = []
         for message in messages:
             try:
-                await _take(node, message)
+                if isinstance(message, Assign):
+                    accepted += _assign(node, message.job, message.executions)
+                else:
+                    await _take(node, message)
             except Exception:
                 # One bad message must not deafen the node; it is repeated if it mattered.
                 log.exception("message not applied: %s", type(message).__name__)
+        if accepted:
+            await _begin(node, accepted)
 
 
 async def _take(node: Node, message: Message) -> None:
     match message:
-        case Assign():
-            await _assign(node, message.job, message.executions)
         case Stop():
             for execution_id, revision, reason in message.executions:
                 await stop(node, execution_id, revision, reason)
@@ -76,8 +81,8 @@ def _welcome(node: Node, message: Welcome) -> None:
     node.welcomed = message.accepted
 
 
-async def _assign(node: Node, job: Job, executions: tuple[Execution, ...]) -> None:
-    """Accept what fits this node, decline the rest; what is known already is said again."""
+def _assign(node: Node, job: Job, executions: tuple[Execution, ...]) -> list[Held]:
+    """Take what fits this node, decline the rest; what is known already is said again."""
     accepted: list[Held] = []
     for wish in executions:
         known = node.held.get(wish.id)
@@ -103,12 +108,21 @@ async def _assign(node: Node, job: Job, executions: tuple[Execution, ...]) -> No
             node.say(held, observed=Observed.BID)
         else:
             accepted.append(held)
-    if accepted:
-        # Durable before it is started, so that a restart knows of it.
+    return accepted
+
+
+async def _begin(node: Node, accepted: list[Held]) -> None:
+    """Durable before it is started, so that a restart knows of it; one write for all."""
+    try:
         await node.journal.write([held.entry for held in accepted])
+    except Unavailable as error:
+        log.warning("%d executions not accepted, they come again: %s", len(accepted), error)
         for held in accepted:
-            node.waiting[held.execution.id] = held
-        node.to_start.set()
+            node.held.pop(held.execution.id, None)
+        return
+    for held in accepted:
+        if not held.stop_reason:
+            node.queue(held)
 
 
 def _intend(node: Node, held: Held, wish: Execution) -> None:
@@ -120,8 +134,7 @@ def _intend(node: Node, held: Held, wish: Execution) -> None:
         job=held.job, execution=wanted, report=held.entry.report, number=held.entry.number
     )
     if was is Desired.BID and wanted.desired is Desired.RUN and held.task is None:
-        node.waiting[wanted.id] = held
-        node.to_start.set()
+        node.queue(held)
 
 
 async def stop(node: Node, execution_id: str, revision: int, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The state of a compute node: what it is, what it holds, what it has to say."""
 
 import asyncio
+import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Node:
 
     held: dict[str, Held] = field(default_factory=dict)
     waiting: dict[str, Held] = field(default_factory=dict)
+    line: list[tuple[int, int, str]] = field(default_factory=list)
     running: dict[str, Held] = field(default_factory=dict)
     used: Resources = field(default_factory=Resources)
     recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=64))
@@ -79,6 +81,13 @@ class Node:
     grants: dict[str, asyncio.Future[UploadGrant]] = field(default_factory=dict)
     streams: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def queue(self, held: Held) -> None:
+        """Have an accepted execution started when there is room: by priority, then by age."""
+        execution = held.execution
+        self.waiting[execution.id] = held
+        heapq.heappush(self.line, (-held.job.spec.priority, execution.create_time, execution.id))
+        self.to_start.set()
 
     def place_of(self, execution_id: str) -> Path:
         """The directory that belongs to that execution."""

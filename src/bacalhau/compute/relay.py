@@ -8,6 +8,9 @@ from bacalhau.model.message import Ack, Reports
 from bacalhau.ports.store import Entry
 from bacalhau.ports.transport import ORCHESTRATOR
 
+CROWD = 16
+LINGER_S = 0.003
+"""With more executions than CROWD on the node, news waits this long for company."""
 REPEAT_S = 2.0
 """How long the node waits for an acknowledgement before it says a thing again."""
 
@@ -16,6 +19,8 @@ async def relay(node: Node) -> None:
     """Send news as it comes, in batches that grow while the last one is being written."""
     while True:
         await node.to_say.wait(REPEAT_S / 2)
+        if len(node.held) > CROWD:
+            await node.clock.sleep(LINGER_S)
         now = node.clock.now()
         due = now - int(REPEAT_S * 1e9)
         fresh, node.unsaid = node.unsaid, {}

@@ -31,7 +31,7 @@ async def restore(node: Node) -> None:
             held.restored = True
             begin(node, held)
         else:
-            node.waiting[held.execution.id] = held
+            node.queue(held)
     await _sweep(node)
     node.to_start.set()
 

@@ -1,5 +1,6 @@
 """Starts what waits on this node, as its capacity allows."""
 
+import heapq
 import logging
 
 from bacalhau.compute.node import Held, Node
@@ -15,19 +16,14 @@ async def start(node: Node) -> None:
     """Whenever capacity or work appears, start by priority, then by age."""
     while True:
         await node.to_start.wait()
-        if not node.waiting:
-            continue
-        order = sorted(
-            node.waiting.values(),
-            key=lambda held: (-held.job.spec.priority, held.execution.create_time),
-        )
-        for held in order:
-            free = node.info.capacity - node.used
-            if len(node.running) >= node.config.compute.max_executions:
-                break
-            if not free.fits(held.wanted):
-                break  # nothing overtakes: a large request would starve
-            begin(node, held)
+        while node.line and len(node.running) < node.config.compute.max_executions:
+            held = node.waiting.get(node.line[0][2])
+            if held is not None:
+                free = node.info.capacity - node.used
+                if not free.fits(held.wanted):
+                    break  # nothing overtakes: a large request would starve
+                begin(node, held)
+            heapq.heappop(node.line)
 
 
 def begin(node: Node, held: Held) -> None:

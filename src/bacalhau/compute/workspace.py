@@ -94,7 +94,8 @@ async def _fetch(node: Node, item: InputSource, directory: Path) -> Mount:
                 message=f"input '{item.target}': this node has no source '{item.source.type}'",
             )
         )
-    await asyncio.to_thread(_make_empty, directory)
+    if not source.in_place:
+        await asyncio.to_thread(_make_empty, directory)
     fetched = await source.fetch(item.source, directory, lambda _done, _total: None)
     return Mount(source=fetched.path, target=item.target, read_only=fetched.read_only)
 

@@ -132,6 +132,6 @@ class Orchestrator:
     def debug(self) -> dict[str, Any]:
         return {
             "DiscoveredNodes": [view.node.id for view in self.store.nodes()],
-            "LiveJobs": len(self.store.live_jobs()),
+            "LiveJobs": self.store.live_count(),
             "QueuedJobs": len(self.state.queue),
         }

@@ -94,7 +94,7 @@ async def _admit(
     given: Mapping[str, Any],
 ) -> Admitted:
     existing = await _named(state, spec)
-    if existing is None and len(state.store.live_jobs()) >= state.config.limits.max_jobs:
+    if existing is None and state.store.live_count() >= state.config.limits.max_jobs:
         raise Limit(
             f"{state.config.limits.max_jobs} jobs are live already",
             hint="Wait for some to end, or raise Limits.MaxJobs.",

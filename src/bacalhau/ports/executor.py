@@ -24,9 +24,9 @@ class Work(Record, kw_only=True):
     find the run again; `inputs`, `results`, `stdout`, `stderr` in it are not its. An engine
     that needs it makes it: for the shortest runs that would be most of the cost. stdout and
     stderr are appended to the files of those names, so that readers can follow them.
-    `outputs` are existing empty directories of the host. `timeout_s` 0 means no limit; the engine need not enforce it,
-    the caller stops the work. `output_limit` is how many bytes stdout, stderr (each) and
-    the outputs (together) may take; 0 means no limit.
+    `outputs` are existing empty directories of the host. `timeout_s` 0 means no limit; the
+    engine need not enforce it, the caller stops the work. `output_limit` is how many bytes
+    stdout, stderr (each) and the outputs (together) may take; 0 means no limit.
     """
 
     execution_id: str

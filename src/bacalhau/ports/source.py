@@ -31,6 +31,8 @@ class Source(Protocol):
     """
 
     name: str
+    in_place: bool
+    """The data is used where it lies: fetch() gets a directory that does not exist."""
 
     async def probe(self) -> bool:
         """Can this node serve such inputs now?"""

@@ -51,6 +51,10 @@ class Store(Protocol):
         """All jobs that are not terminal, and terminal ones with unsettled executions."""
         ...
 
+    def live_count(self) -> int:
+        """How many live_jobs() there are."""
+        ...
+
     def live_job(self, job_id: str) -> Job | None:
         """A job that is not terminal, or a terminal one with unsettled executions."""
         ...

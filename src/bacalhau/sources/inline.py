@@ -35,6 +35,7 @@ class InlineSource:
     """
 
     name = "inline"
+    in_place = False
 
     def __init__(self, *, max_size: int = MAX_SIZE, max_entries: int = MAX_ENTRIES) -> None:
         self._bounds = Bounds(max_size, max_entries)

@@ -29,6 +29,7 @@ class LocalSource:
     """
 
     name = "local"
+    in_place = True
 
     def __init__(self, allow: Sequence[str] = ()) -> None:
         faults = [reason for entry in allow if (reason := paths.fault(entry))]

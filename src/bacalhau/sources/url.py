@@ -52,6 +52,7 @@ class UrlSource:
     """
 
     name = "urldownload"
+    in_place = False
 
     def __init__(
         self,

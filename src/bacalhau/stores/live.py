@@ -62,6 +62,9 @@ class Live:
         """All jobs that are not terminal, and terminal ones with unsettled executions."""
         return tuple(ledger.job for ledger in self._ledgers.values())
 
+    def count(self) -> int:
+        return len(self._ledgers)
+
     def job(self, job_id: str) -> Job | None:
         ledger = self._ledgers.get(job_id)
         return ledger.job if ledger is not None else None

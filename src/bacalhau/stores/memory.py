@@ -115,6 +115,9 @@ class MemoryStore:
     def live_jobs(self) -> tuple[Job, ...]:
         return self._live.jobs()
 
+    def live_count(self) -> int:
+        return self._live.count()
+
     def live_job(self, job_id: str) -> Job | None:
         return self._live.job(job_id)
 
