@@ -9,6 +9,7 @@ from bacalhau.compute.node import Node
 from bacalhau.compute.relay import relay
 from bacalhau.compute.restore import restore
 from bacalhau.compute.start import heartbeat, start
+from bacalhau.compute.tidy import tidy
 from bacalhau.model.base import evolve
 from bacalhau.model.execution import Observed
 from bacalhau.model.message import Goodbye, Hello
@@ -34,7 +35,7 @@ async def serve(node: Node) -> None:
     await restore(node)
     try:
         async with asyncio.TaskGroup() as group:
-            for loop in (receive, relay, start, _greet, _beat, _watch):
+            for loop in (receive, relay, start, tidy, _greet, _beat, _watch):
                 group.create_task(loop(node), name=f"{loop.__name__} {node.info.id}")
     finally:
         await node.transport.send(ORCHESTRATOR, [Goodbye(boot_id=node.boot_id)])

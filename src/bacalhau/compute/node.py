@@ -75,6 +75,8 @@ class Node:
 
     unsaid: dict[str, Held] = field(default_factory=dict)
     over: list[str] = field(default_factory=list)
+    litter: deque[str] = field(default_factory=deque)
+    to_tidy: Signal = field(default_factory=Signal)
     to_say: Signal = field(default_factory=Signal)
     to_start: Signal = field(default_factory=Signal)
     to_greet: Signal = field(default_factory=Signal)

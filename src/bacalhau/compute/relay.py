@@ -1,9 +1,7 @@
 """What the node has to say: made durable, sent, and repeated until acknowledged."""
 
-import asyncio
-
-from bacalhau.compute.node import Node
-from bacalhau.compute.workspace import remove
+from bacalhau.compute.node import Held, Node
+from bacalhau.compute.workspace import may_be_large
 from bacalhau.model.message import Ack, Reports
 from bacalhau.ports.store import Entry
 from bacalhau.ports.transport import ORCHESTRATOR
@@ -17,6 +15,7 @@ REPEAT_S = 2.0
 
 async def relay(node: Node) -> None:
     """Send news as it comes, in batches that grow while the last one is being written."""
+    look_ns = 0
     while True:
         await node.to_say.wait(REPEAT_S / 2)
         if len(node.held) > CROWD:
@@ -27,13 +26,14 @@ async def relay(node: Node) -> None:
         over, node.over = node.over, []
         if fresh or over:
             await node.journal.write([held.entry for held in fresh.values()], forget=over)
-        if over:
-            node.spawn(asyncio.to_thread(_remove_all, node, over), "remove work directories")
-        late = [
-            held
-            for id_, held in node.held.items()
-            if held.entry.report and held.said_ns < due and id_ not in fresh
-        ]
+        late: list[Held] = []
+        if now >= look_ns:
+            look_ns = now + int(REPEAT_S / 4 * 1e9)
+            late = [
+                held
+                for id_, held in node.held.items()
+                if held.entry.report and held.said_ns < due and id_ not in fresh
+            ]
         batch = [*fresh.values(), *late]
         reports = tuple(held.entry.report for held in batch if held.entry.report)
         for held in batch:
@@ -51,14 +51,12 @@ async def acknowledged(node: Node, ack: Ack) -> None:
         held.entry = Entry(job=held.job, execution=held.execution, number=number)
         if held.execution.is_settled and held.task is None:
             node.over.append(execution_id)
+            node.litter.append(execution_id)
+            if may_be_large(held.job.spec.task):
+                node.to_tidy.set()
             del node.held[execution_id]
             node.unsaid.pop(execution_id, None)
             if held.work is not None:
                 await node.executors[held.work.engine.type.lower()].release(execution_id)
     if node.over:
         node.to_say.set()
-
-
-def _remove_all(node: Node, execution_ids: list[str]) -> None:
-    for execution_id in execution_ids:
-        remove(node.place_of(execution_id))

@@ -60,6 +60,11 @@ def publishes_files(task: Task) -> bool:
     return bool(task.result_paths) or name not in ("", "noop", "managed")
 
 
+def may_be_large(task: Task) -> bool:
+    """May its work directory hold more than a few small files?"""
+    return bool(task.input_sources) or publishes_files(task)
+
+
 def _make(results: Path, names: list[str]) -> None:
     for name in ("", *names):
         (results / name).mkdir(parents=True, exist_ok=True)
