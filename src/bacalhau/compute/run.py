@@ -224,4 +224,7 @@ async def _publish(node: Node, held: Held, results: Path, exit_code: int) -> Spe
             f"Publishing results ({wanted.type})",
             observed=Observed.PUBLISHING,
         )
-    return await publisher.publish(held.execution, wanted, results)
+    result = await publisher.publish(held.execution, wanted, results)
+    for reason in result.param("LeftOut", ()):
+        node.say(held, Topic.PUBLISHING, f"not published: {reason}")
+    return result
