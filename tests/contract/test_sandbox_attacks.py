@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from bacalhau.executors.process import ProcessExecutor
+from bacalhau.executors.process.executor import NOBODY
+from bacalhau.executors.process.status import holders
 from bacalhau.model.errors import EngineFailed
 from bacalhau.model.execution import FaultKind
 from bacalhau.model.job import Network, NetworkType, SpecConfig
@@ -273,6 +275,24 @@ async def test_it_has_no_capabilities_and_cannot_gain_any(prison: Prison) -> Non
     assert {facts[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
     assert facts["Uid"].split() == ["1000"] * 4
+
+
+async def test_even_the_launcher_outside_has_no_rights_of_root(prison: Prison) -> None:
+    params = {"Command": "sleep", "Arguments": ["62.75"]}
+    work = prison.work(SpecConfig(type="process", params=params))
+    await prison.executor.start(work)
+    await until(lambda: any("62.75" in line for line in command_lines()), "the program")
+    launchers = holders(work.directory)
+    facts = [text(f"/proc/{pid}/status") for pid in launchers]
+    await prison.executor.release(work.execution_id)
+    assert len(facts) == 1
+    fields = dict(line.split(":\t", 1) for line in facts[0].splitlines() if ":\t" in line)
+    assert {int(uid) for uid in fields["Uid"].split()} == {
+        NOBODY if os.getuid() == 0 else os.getuid()
+    }
+    assert "0" not in fields["Gid"].split()
+    assert fields["Groups"].strip() == "" or os.getuid() != 0
+    assert fields["CapPrm"] == fields["CapEff"] == "0" * 16
 
 
 async def test_programs_with_the_setuid_bit_gain_nothing(prison: Prison) -> None:

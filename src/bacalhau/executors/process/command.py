@@ -16,6 +16,7 @@ from pathlib import Path
 _LINKS_MAX = 40  # what the kernel follows, too
 _SHEBANG_BYTES = 256  # Linux reads no more of a `#!` line
 _SHIM_TIMEOUT_S = 10
+_KNOWN_MAX = 1000
 _LOADER_PREFIXES = ("LD_", "PYTHON", "PERL5", "RUBY", "NODE_", "BASH_FUNC_", "GIT_", "GCONV_")
 _LOADERS = frozenset({"BASH_ENV", "ENV", "SHELLOPTS", "PATH", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"})
 
@@ -37,6 +38,7 @@ class Node:
     system: tuple[str, ...]
     home: str
     shims: dict[tuple[str, int], str] = field(default_factory=dict)
+    known: dict[tuple[str, int, int], "Program"] = field(default_factory=dict)
 
 
 def look_up(node: Node, command: str) -> Program | None:
@@ -44,10 +46,16 @@ def look_up(node: Node, command: str) -> Program | None:
     path = command if os.path.isabs(command) else _search(node, command)
     if path is None or not _is_program(path):
         return None
-    path = _behind_shim(node, os.path.normpath(path))
-    shown: dict[str, None] = {}
-    _need(node, path, shown, hops=_LINKS_MAX)
-    return Program(path, os.path.realpath(path), tuple(shown))
+    found = os.stat(path)
+    key = (path, found.st_ino, found.st_mtime_ns)
+    if key not in node.known or os.path.basename(os.path.dirname(path)) == "shims":
+        if len(node.known) >= _KNOWN_MAX:
+            node.known.clear()
+        real = _behind_shim(node, os.path.normpath(path))
+        shown: dict[str, None] = {}
+        _need(node, real, shown, hops=_LINKS_MAX)
+        node.known[key] = Program(real, os.path.realpath(real), tuple(shown))
+    return node.known[key]
 
 
 def is_allowed(allow: Sequence[str], command: str, program: Program) -> bool:

@@ -40,6 +40,7 @@ FORKS_REFUSED_MAX = 1_000
 WATCH_S = 0.5
 """How often the outputs of running work are measured."""
 _POLL_S = 0.02
+_REMOVE_S = 1.0  # by then a cgroup that cannot be removed is left for the next start's sweep
 _CGROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Run:
     pid: int = 0  # of our own child, until it is reaped; 0 when another process started it
     pidfd: int = -1
     was_stopped: bool = False
+    fault: Fault | None = None  # why we ended it
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -114,13 +116,7 @@ class ProcessExecutor:
 
     @cached_property
     def _stage(self) -> Stage | None:
-        if not self._host.user:
-            return None
-        try:
-            return Stage(self._host.user)
-        except OSError as error:
-            _log.warning("process engine: what is closed to uid %s fails: %s", self._user, error)
-            return None
+        return Stage(self._host.user) if self._host.user else None
 
     # -- the port ----------------------------------------------------------------------------
 
@@ -136,6 +132,8 @@ class ProcessExecutor:
             _log.warning("the process engine is not offered: no working sandbox: %s", complaint)
             return None
         groups = self._host.cgroups
+        if groups:
+            limits.sweep(groups, time.time())
         return {
             **facts,
             "process.sandbox": "bubblewrap",
@@ -257,7 +255,7 @@ class ProcessExecutor:
         try:
             if self._settings.sandbox and self._host.cgroups:
                 groups = self._host.cgroups.make(_cgroup_name(work.execution_id), bounds)
-            status.append(work.directory, {"boot": status.boot_id(), "cgroups": groups})
+            status.write_first(lock, groups)
             if self._settings.sandbox:
                 spawn = partial(
                     launch.in_sandbox,
@@ -266,12 +264,12 @@ class ProcessExecutor:
                     program,
                     settings=self._settings,
                     host=self._host,
+                    stage=self._stage,
                     bounds=bounds,
                     groups=groups,
                     lock=lock,
                 )
-                stage = self._stage
-                pid = stage.call(spawn, reach=stage.show) if stage else spawn()
+                pid = self._stage.call(spawn) if self._stage else spawn()
             else:
                 pid = launch.bare(work, wanted, program, bounds, lock)
         except OSError as error:
@@ -311,8 +309,10 @@ class ProcessExecutor:
             exit_code = os.waitstatus_to_exitcode(code)
             exit_code = 128 - exit_code if exit_code < 0 else exit_code
             status.append(run.work.directory, {"exit-code": exit_code})
-        found = status.read(run.work.directory)
-        init = status.open_init(found)
+            found, init = status.Status(exit_code=exit_code, fault=run.fault), None
+        else:
+            found = status.read(run.work.directory)
+            init = _survivor(found)
         if init is None and not run.work.outputs:
             self._settle(run, found, disk.streams(run.work), usage)
         else:
@@ -328,7 +328,7 @@ class ProcessExecutor:
             await asyncio.sleep(_POLL_S)  # bubblewrap is at its start, or writes the exit code
         os.close(fd)
         found = status.read(directory)
-        await self._settle_late(run, found, status.open_init(found), {})
+        await self._settle_late(run, found, _survivor(found), {})
 
     async def _settle_late(
         self, run: Run, found: status.Status, init: int | None, usage: dict[str, float]
@@ -341,17 +341,22 @@ class ProcessExecutor:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(init, signal.SIGKILL)
             await _readable(init)
-        self._settle(run, found, await asyncio.to_thread(disk.measure, run.work), usage)
+        taken = disk.streams(run.work)
+        if run.work.outputs:
+            taken = await asyncio.to_thread(disk.measure, run.work)
+        self._settle(run, found, taken, usage)
 
     def _settle(
         self, run: Run, found: status.Status, taken: Taken, usage: dict[str, float]
     ) -> None:
-        words = disk.last_words(run.work.stderr)
+        words = disk.last_words(run.work.stderr) if found.exit_code != 0 and taken.stderr else ""
         ended = Ended(
             status=found,
             limits=run.limits,
             has_cgroups=bool(run.cgroups),
-            events=limits.events(run.cgroups),
+            events=limits.events(
+                run.cgroups if found.exit_code != 0 or run.limits.memory_bytes else ()
+            ),
             taken=taken,
             was_stopped=run.was_stopped,
             complaint=disk.complaint(words) if found.exit_code is None else "",
@@ -404,6 +409,7 @@ class ProcessExecutor:
             for run in live:
                 fault = await self._trespass(run)
                 if fault is not None and not run.outcome.done():
+                    run.fault = fault
                     with contextlib.suppress(FileNotFoundError):  # released meanwhile
                         status.append(run.work.directory, status.fault_line(fault))
                     self._kill(run)
@@ -460,6 +466,19 @@ def _cgroup_name(execution_id: str) -> str:
     return "bacalhau-" + hashlib.sha256(execution_id.encode()).hexdigest()
 
 
+def _survivor(found: status.Status) -> int | None:
+    """A pidfd of the sandbox's first process, if there may be others left in it.
+
+    One that has reaped all its children only waits for the kernel to take its namespaces
+    apart, which takes some milliseconds that nobody needs to wait for.
+    """
+    init = status.open_init(found)
+    if init is not None and found.exit_code is not None and not status.children(found.init):
+        os.close(init)
+        return None
+    return init
+
+
 def _end_init(found: status.Status) -> bool:
     """Kills the first process of a sandbox, and so all of it; False when it is gone."""
     init = status.open_init(found)
@@ -486,9 +505,11 @@ async def _clear(found: status.Status, directory: str) -> None:
 
 
 async def _remove(cgroups: Sequence[str]) -> None:
-    if limits.remove_now(cgroups):
-        return
-    await asyncio.to_thread(limits.remove, cgroups)
+    """Removes cgroups as soon as the kernel has cleared up what was in them."""
+    pause_s = _REMOVE_S / 1000
+    while not limits.remove(cgroups) and pause_s < _REMOVE_S:
+        await asyncio.sleep(pause_s)
+        pause_s *= 2
 
 
 async def _readable(pidfd: int) -> None:

@@ -8,7 +8,6 @@ import glob
 import importlib.resources
 import importlib.util
 import os
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +17,15 @@ from bacalhau.executors.process import command, limits, seccomp
 from bacalhau.executors.process.sandbox import System
 
 _TREES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_ETC = (
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
+_ETC_TREES = ("/etc/alternatives", "/etc/java-*")
+_ETC_NETWORK_TREES = (
     "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust/extracted",
     "/etc/ca-certificates",
-    "/etc/localtime",
-    "/etc/mime.types",
-    "/etc/python3*",
-    "/etc/java-*",
 )
-_CHROOT = ("/usr/sbin/chroot", "/usr/bin/chroot")
+_ETC_FILES = ("/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/localtime")
+_MADE_UP = ("passwd", "group", "hosts", "nsswitch.conf")
 _BWRAP = ("/usr/bin/bwrap", "/usr/local/bin/bwrap")
 
 
@@ -49,22 +43,6 @@ class Host:
     user: int
     filter_fd: int | None
 
-    def launcher(
-        self, groups: Sequence[str], bounds: limits.Limits, processes_now: int | None
-    ) -> list[str]:
-        """The words before bubblewrap: a shell takes the limits on, root's rights are dropped.
-
-        The shell does it because limits must hold before the program's first instruction.
-        """
-        steps = ["cd /", limits.ulimits(bounds, processes_now)]
-        steps += [f"echo 0 >{shlex.quote(group + '/cgroup.procs')}" for group in groups]
-        words = ["/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
-        if self.user:
-            # `chroot /` of coreutils only changes the user; it starts faster than setpriv
-            chroot = next(filter(os.path.exists, _CHROOT), _CHROOT[0])
-            words += [chroot, f"--userspec=+{self.user}:+{self.user}", "--groups=", "/"]
-        return words
-
 
 def look(read_only: Sequence[str], user: int, search: str) -> Host:
     """This node's means. Nothing is tried out: ProcessExecutor.probe() does that."""
@@ -72,17 +50,11 @@ def look(read_only: Sequence[str], user: int, search: str) -> Host:
     with contextlib.suppress(OSError):
         mounts = Path("/proc/self/mountinfo").read_text()
         groups = limits.find(mounts, Path("/proc/self/cgroup").read_text())
-    system = System(
-        trees=tuple((path, _link(path)) for path in _TREES if os.path.exists(path)),
-        etc=tuple(path for pattern in _ETC for path in sorted(glob.glob(pattern))),
-        made_up=str(importlib.resources.files("bacalhau.executors.process") / "etc"),
-        read_only=tuple(path for path in read_only if os.path.exists(path)),
-    )
     bwrap, user = _find_bwrap(), user if os.geteuid() == 0 else 0
     return Host(
         bwrap=bwrap,
         cgroups=groups,
-        system=system,
+        system=_look_at_system(read_only),
         node=command.Node(
             search=tuple(filter(None, search.split(":"))),
             system=(*_TREES, "/etc/alternatives", *read_only),
@@ -90,6 +62,27 @@ def look(read_only: Sequence[str], user: int, search: str) -> Host:
         ),
         user=user,
         filter_fd=_filter(),
+    )
+
+
+def _look_at_system(read_only: Sequence[str]) -> System:
+    made_up = importlib.resources.files("bacalhau.executors.process") / "etc"
+    files = [(str(made_up / name), f"/etc/{name}") for name in _MADE_UP]
+    links = []
+    for path in (*_TREES, *_ETC_FILES):
+        if os.path.islink(path):
+            links.append((path, os.readlink(path)))
+        elif os.path.isfile(path):
+            files.append((path, path))
+    etc = [path for pattern in _ETC_TREES for path in sorted(glob.glob(pattern))]
+    return System(
+        trees=tuple(
+            path for path in (*_TREES, *etc) if os.path.isdir(path) and not os.path.islink(path)
+        ),
+        network_trees=tuple(filter(os.path.isdir, _ETC_NETWORK_TREES)),
+        links=tuple(links),
+        files=tuple(files),
+        read_only=tuple(path for path in read_only if os.path.exists(path)),
     )
 
 
@@ -111,14 +104,10 @@ def may(path: str, uid: int, bits: int) -> bool:
     kernel decides.
     """
     found = os.stat(path)
-    if "system.posix_acl_access" in os.listxattr(path):
-        return True
     shift = 6 if found.st_uid == uid else 0
-    return (found.st_mode >> shift) & bits == bits
-
-
-def _link(path: str) -> str:
-    return os.readlink(path) if os.path.islink(path) else ""
+    if (found.st_mode >> shift) & bits == bits:
+        return True
+    return "system.posix_acl_access" in os.listxattr(path)
 
 
 def _find_bwrap() -> str:

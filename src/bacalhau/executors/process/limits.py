@@ -6,7 +6,6 @@ rlimits bound each process, not the run as a whole, and cannot bound CPU share.
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from pathlib import Path
 _CPU_PERIOD_US = 100_000
 _CPU_QUOTA_MIN_US = 1_000  # the kernel's own minimum
 _NODE_LEAF = "bacalhau-node"
-_REMOVE_TRIES = 50
-_REMOVE_PAUSE_S = 0.002
+_SWEEP_S = 3600
 _BLOCK = 512  # POSIX: `ulimit -f` counts blocks of this size
 
 
@@ -197,15 +195,7 @@ def members(cgroups: Sequence[str]) -> set[int]:
     }
 
 
-def remove(cgroups: Sequence[str]) -> None:
-    """Removes empty cgroups; one that the kernel still clears up is tried some times more."""
-    for _ in range(_REMOVE_TRIES):
-        if remove_now(cgroups):
-            return
-        time.sleep(_REMOVE_PAUSE_S)
-
-
-def remove_now(cgroups: Sequence[str]) -> bool:
+def remove(cgroups: Sequence[str]) -> bool:
     """Removes empty cgroups; False when one is still in use."""
     gone = True
     for directory in cgroups:
@@ -216,6 +206,15 @@ def remove_now(cgroups: Sequence[str]) -> bool:
         except OSError:
             gone = False
     return gone
+
+
+def sweep(cgroups: "Cgroups", now_s: float) -> None:
+    """Removes the empty cgroups of runs that nobody has released for an hour."""
+    for parent in set(cgroups.parents.values()):
+        for directory in Path(parent).glob("bacalhau-*"):
+            with contextlib.suppress(OSError):  # in use, or gone
+                if now_s - directory.stat().st_mtime > _SWEEP_S and directory.name != _NODE_LEAF:
+                    directory.rmdir()
 
 
 def _quota_us(millicores: int) -> int:

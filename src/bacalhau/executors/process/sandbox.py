@@ -16,8 +16,6 @@ from bacalhau.ports.executor import Mount, Work
 HOME = "/home/task"
 UID = 1000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_OURS = "/etc/bacalhau"
-_MADE_UP = ("passwd", "group", "hosts", "nsswitch.conf")
 _TAKEN = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/etc", "/proc", "/dev")
 _TAKEN_THEMSELVES = ("/", "/tmp", "/home", HOME, "/sys")
 _SHARED_MEMORY_BYTES = 64 * 1024 * 1024  # what Docker gives, too
@@ -25,17 +23,18 @@ _SHARED_MEMORY_BYTES = 64 * 1024 * 1024  # what Docker gives, too
 
 @dataclass(frozen=True)
 class System:
-    """What every sandbox of this node shows.
+    """What every sandbox of this node shows. Each mount costs time, so there are few.
 
-    `trees`: directories, and the target of each that is a link ('' for a real one).
-    `etc`: the files and directories of /etc that programs need and that hold no secrets.
-    `made_up`: a directory with our passwd, group, hosts, nsswitch.conf.
+    `trees`: directories that are mounted, those of /etc that hold no secrets included.
+    `network_trees`: those that only programs with a network need.
+    `links`: (path, target) of symbolic links. `files`: (file on the host, path) of copies.
     `read_only`: what the owner added.
     """
 
-    trees: tuple[tuple[str, str], ...]
-    etc: tuple[str, ...]
-    made_up: str
+    trees: tuple[str, ...]
+    network_trees: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...]
     read_only: tuple[str, ...] = ()
 
 
@@ -93,12 +92,14 @@ def arguments(
     scratch_bytes: int,
     status_fd: int,
     seccomp_fd: int | None,
+    first_file_fd: int,
     reach: Callable[[str], str],
 ) -> list[str]:
     """The options of bubblewrap.
 
-    `scratch_bytes` bounds /tmp and the home, each. `reach` says where bubblewrap finds a
-    path of the host that is not part of the system.
+    `scratch_bytes` bounds /tmp and the home, each. The system's files are read from the
+    descriptors `first_file_fd`, + 1, ... `reach` says where bubblewrap finds a path of the
+    host that is not part of the system.
     """
     shared = network_shared(work) is True
     args = [
@@ -110,9 +111,16 @@ def arguments(
         args.append("--unshare-net")
     if seccomp_fd is not None:
         args += ["--seccomp", str(seccomp_fd)]
-    for tree, link in system.trees:
-        args += ["--symlink", link, tree] if link else ["--ro-bind", tree, tree]
-    args += _etc(system, reach, shared)
+    args += ["--perms", "0755", "--dir", "/etc"]
+    for tree in system.trees:
+        args += ["--ro-bind", tree, tree]
+    for path, target in system.links:
+        args += ["--symlink", target, path]
+    for fd, (_, path) in enumerate(system.files, start=first_file_fd):
+        args += ["--perms", "0444", "--file", str(fd), path]
+    if shared:
+        for path in (*system.network_trees, "/etc/resolv.conf"):
+            args += ["--ro-bind-try", path, path]
     scratch, shared_memory = str(scratch_bytes), str(min(scratch_bytes, _SHARED_MEMORY_BYTES))
     args += ["--proc", "/proc", "--dev", "/dev"]
     args += ["--perms", "1777", "--size", shared_memory, "--tmpfs", "/dev/shm"]
@@ -127,20 +135,6 @@ def arguments(
     args += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", directory, "--clearenv"]
     for name, value in env.items():
         args += ["--setenv", name, value]
-    return args
-
-
-def _etc(system: System, reach: Callable[[str], str], shared: bool) -> list[str]:
-    args = []
-    for path in system.etc:
-        args += ["--ro-bind", path, path]
-    args += ["--ro-bind", reach(system.made_up), _OURS]
-    for name in _MADE_UP:
-        if not (shared and name == "hosts"):
-            args += ["--symlink", f"{_OURS}/{name}", f"/etc/{name}"]
-    if shared:
-        for path in ("/etc/resolv.conf", "/etc/hosts"):
-            args += ["--ro-bind-try", path, path]
     return args
 
 

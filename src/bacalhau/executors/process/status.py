@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def lock(directory: str, *, create: bool = False) -> int | None:
     return fd
 
 
+def write_first(fd: int, cgroups: tuple[str, ...]) -> None:
+    """Writes the node's line to a new, locked file."""
+    os.write(fd, json.dumps({"boot": boot_id(), "cgroups": cgroups}).encode() + b"\n")
+
+
+@cache
 def boot_id() -> str:
     """Changes with each start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
