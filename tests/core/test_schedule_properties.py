@@ -18,7 +18,7 @@ from bacalhau.testing.oracle import NaivePlaces
 from bacalhau.testing.snapshots import apply
 
 generated = settings(
-    max_examples=400,
+    max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -146,15 +146,15 @@ class Queue:
         ]
         heapq.heapify(heads)
         while len(taken) < limit:
-            order, lane = self._next(heads)
+            order, source = self._next(heads)
             if order is None:
                 break
             self._fly(order[2])
             taken.append(order[2])
-            if lane is not None:
-                lane.taken += 1
-                if lane.waiting and lane.taken < lane.window:
-                    heapq.heappush(heads, (lane.waiting[0], lane.signature))
+            if source is not None:
+                source.taken += 1
+                if source.waiting and source.taken < source.window:
+                    heapq.heappush(heads, (source.waiting[0], source.signature))
         return self._companions(taken) + taken if taken else taken
 
     def _next(self, heads: list[tuple[Order, str]]) -> tuple[Order | None, _Lane | None]:
