@@ -1,4 +1,4 @@
-"""Ratios within one run: subject and yardstick take turns, the bests are compared.
+"""Ratios within one run: subject and yardsticks take turns, the bests are compared.
 
 Absolute figures depend on the machine and its mood; a ratio of two things measured in the
 same minutes on the same machine says something. A yardstick whose own trials differ by more
@@ -8,76 +8,104 @@ than NOISE makes its verdict 'noisy'.
 import json
 import os
 import platform
-import statistics
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 NOISE = 0.25
-"""How much the yardstick's trials may differ before a comparison means little."""
+"""How much a yardstick's trials may differ before a comparison means little."""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Something to measure against. `aim` bounds subject / yardstick; None: for context."""
+
+    name: str
+    measure: Callable[[], float]
+    aim: float | None = None
 
 
 @dataclass
 class Result:
-    """One goal: figures of subject and yardstick, and the ratio of their bests.
+    """One comparison: the figures of subject and yardstick, and the ratio of their bests.
 
-    `better` is 'low' for seconds and bytes, 'high' for rates. `aim` bounds the ratio
-    subject / yardstick from the better side.
+    `better` is 'low' for seconds and bytes, 'high' for rates. `aim` bounds the ratio from
+    the better side, or, where there is no yardstick, the subject itself. `load` is the
+    machine's load average before each trial.
     """
 
     goal: str
     what: str
     unit: str
     better: str
-    aim: float
+    aim: float | None
     subject: list[float]
-    yardstick: list[float]
-    yardstick_name: str
-    note: str = ""
+    yardstick: list[float] = field(default_factory=list)
+    yardstick_name: str = ""
     load: list[float] = field(default_factory=list)
 
     @property
-    def best(self) -> tuple[float, float]:
-        pick = min if self.better == "low" else max
-        return pick(self.subject), pick(self.yardstick)
+    def best(self) -> float:
+        return self._pick(self.subject)
 
     @property
-    def ratio(self) -> float:
-        subject, yardstick = self.best
-        return subject / yardstick
+    def ratio(self) -> float | None:
+        return self.best / self._pick(self.yardstick) if self.yardstick else None
 
     @property
     def verdict(self) -> str:
-        met = self.ratio <= self.aim if self.better == "low" else self.ratio >= self.aim
-        spread = (max(self.yardstick) - min(self.yardstick)) / max(self.yardstick)
-        noisy = " (yardstick noisy)" if spread > NOISE else ""
-        return ("met" if met else "missed") + noisy
+        if self.aim is None:
+            return "context"
+        judged = self.best if self.ratio is None else self.ratio
+        met = judged <= self.aim if self.better == "low" else judged >= self.aim
+        noisy = ""
+        if self.yardstick:
+            spread = (max(self.yardstick) - min(self.yardstick)) / max(self.yardstick)
+            noisy = " (noisy)" if spread > NOISE else ""
+        return ("met" if met else "**missed**") + noisy
+
+    @property
+    def row(self) -> str:
+        """The comparison as a row of the table."""
+        sign = "≤" if self.better == "low" else "≥"
+        against, ratio, aim = "—", "—", "—"
+        if self.ratio is not None:
+            against = f"{self.yardstick_name}: {figure(self._pick(self.yardstick), self.unit)}"
+            ratio = f"{self.ratio:.2f}"
+            if self.aim is not None:
+                aim = f"{sign} {self.aim:g}"
+        elif self.aim is not None:
+            aim = f"{sign} {figure(self.aim, self.unit)}"
+        cells = (self.goal, self.what, figure(self.best, self.unit), against, ratio, aim)
+        return f"| {' | '.join(cells)} | {self.verdict} |"
+
+    def _pick(self, values: list[float]) -> float:
+        return min(values) if self.better == "low" else max(values)
 
 
 def compare(
     goal: str,
     what: str,
     subject: Callable[[], float],
-    yardstick: Callable[[], float],
+    yardsticks: Sequence[Yardstick],
     *,
     unit: str,
     better: str,
-    aim: float,
-    yardstick_name: str,
     trials: int = 3,
-    note: str = "",
-) -> Result:
-    """Run both in turn, `trials` times each."""
-    result = Result(goal, what, unit, better, aim, [], [], yardstick_name, note)
+) -> list[Result]:
+    """Run all in turn, `trials` times each; one comparison per yardstick."""
+    ours: list[float] = []
+    load: list[float] = []
+    results = [Result(goal, what, unit, better, y.aim, ours, [], y.name, load) for y in yardsticks]
     for _ in range(trials):
-        result.load.append(os.getloadavg()[0])
-        result.subject.append(subject())
-        result.yardstick.append(yardstick())
-    print(row(result), flush=True)
-    return result
+        load.append(round(os.getloadavg()[0], 2))
+        ours.append(subject())
+        for result, yardstick in zip(results, yardsticks, strict=True):
+            result.yardstick.append(yardstick.measure())
+    return results
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -87,26 +115,25 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def median(values: list[float]) -> float:
-    return statistics.median(values)
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The value that so many percent of the values do not exceed."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, len(ranked) * percent // 100)]
+
+
+def median(values: Sequence[float]) -> float:
+    return percentile(values, 50)
 
 
 def figure(value: float, unit: str) -> str:
+    """The value for people: seconds and bytes at a size that can be read."""
     if unit == "s":
-        return f"{value * 1000:.2f} ms" if value < 1 else f"{value:.2f} s"
+        if value < 0.001:
+            return f"{value * 1e6:.1f} µs"
+        return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.1f} s"
     if unit == "bytes":
         return f"{value / 1e6:.1f} MB"
     return f"{value:,.0f} {unit}"
-
-
-def row(result: Result) -> str:
-    subject, yardstick = result.best
-    sign = "<=" if result.better == "low" else ">="
-    return (
-        f"| {result.goal} | {result.what} | {figure(subject, result.unit)} "
-        f"| {result.yardstick_name}: {figure(yardstick, result.unit)} "
-        f"| {result.ratio:.2f} | {sign} {result.aim} | {result.verdict} |"
-    )
 
 
 def machine() -> dict[str, object]:
@@ -130,14 +157,15 @@ def _processor() -> str:
     return platform.machine()
 
 
-def write(results: list[Result], versions: dict[str, str], directory: Path) -> None:
-    """The report as JSON, and as the table in docs/performance.md."""
+def write(results: Sequence[Result], versions: dict[str, str], directory: Path) -> None:
+    """The report: benchmarks/report.json, and the table in docs/performance.md."""
     facts = machine()
+    load = [value for result in results for value in result.load]
     data = {
         "machine": facts,
         "versions": versions,
         "results": [
-            {**asdict(result), "ratio": result.ratio, "verdict": result.verdict}
+            {**asdict(result), "ratio": result.ratio, "verdict": result.verdict.strip("*")}
             for result in results
         ],
     }
@@ -146,13 +174,15 @@ def write(results: list[Result], versions: dict[str, str], directory: Path) -> N
     head, begin, rest = page.read_text().partition("<!-- table -->\n")
     _, end, tail = rest.partition("<!-- end -->")
     lines = [
-        f"Measured with {', '.join(f'{name} {version}' for name, version in versions.items())}; "
-        f"{facts['cores']} cores of {facts['processor']}, Python {facts['python']}"
-        f"{'' if facts['optimised build'] else ' (not an optimised build)'}.",
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
+        f"{facts['cores']} cores of {facts['processor']}, {facts['system']}, "
+        f"Python {facts['python']}"
+        f"{'' if facts['optimised build'] else ' (not an optimised build)'}, "
+        f"load average before the trials {min(load, default=0)} to {max(load, default=0)}.",
         "",
         "| Goal | What | We | Yardstick, same run | Ratio | Aim | |",
         "|---|---|---|---|---|---|---|",
-        *(row(result) for result in results),
+        *(result.row for result in results),
         "",
     ]
     page.write_text(head + begin + "\n".join(lines) + end + tail)

@@ -3,8 +3,9 @@ their own, so that none of their packages mixes with ours.
 
     python peers.py ray|dask|celery
 
-Commands, one a line: `latency N`, `throughput N`, `submit N`, `rss`, `quit`. Each answers
-with one line of JSON: a list of seconds, seconds in all, or bytes.
+Commands, one a line: `latency N`, `throughput N`, `processes N`, `submit N`, `rss`,
+`version`, `quit`. Each answers with one line of JSON: a list of seconds, seconds in all,
+bytes, or text.
 """
 
 import json
@@ -12,9 +13,14 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+
+REDIS_PORT = "6399"
 
 
 class RayPeer:
+    name = "ray"
+
     def __init__(self) -> None:
         import ray
 
@@ -26,7 +32,12 @@ class RayPeer:
         def noop(value):  # type: ignore[no-untyped-def]
             return value
 
+        @ray.remote
+        def process(value):  # type: ignore[no-untyped-def]
+            return subprocess.run(["/bin/true"], check=True).returncode
+
         self.noop = noop
+        self.process = process
         ray.get([noop.remote(i) for i in range(100)])
 
     def latency(self, count: int) -> list[float]:
@@ -42,8 +53,18 @@ class RayPeer:
         self.ray.get([self.noop.remote(number) for number in range(count)])
         return time.perf_counter() - begin
 
+    def processes(self, count: int) -> float:
+        begin = time.perf_counter()
+        self.ray.get([self.process.remote(number) for number in range(count)])
+        return time.perf_counter() - begin
+
+    def close(self) -> None:
+        self.ray.shutdown()
+
 
 class DaskPeer:
+    name = "distributed"
+
     def __init__(self) -> None:
         from distributed import Client, LocalCluster
 
@@ -67,24 +88,30 @@ class DaskPeer:
         return time.perf_counter() - begin
 
     def rss(self) -> int:
-        """Resident bytes of one idle worker process."""
+        """Resident bytes of the smallest idle worker process, its nanny not counted."""
         pids = self.client.run(os.getpid)
-        return max(_rss(pid) for pid in pids.values())
+        return min(_rss(pid) for pid in pids.values())
+
+    def close(self) -> None:
+        self.client.close()
+        self.cluster.close()
 
 
 class CeleryPeer:
-    """Submission alone: `.delay` to a Redis broker on a port of its own."""
+    """Submission alone: `.delay` to a Redis broker on a port of its own, nothing on disk."""
+
+    name = "celery"
 
     def __init__(self) -> None:
         from celery import Celery
 
         self.redis = subprocess.Popen(
-            ["redis-server", "--port", "6399", "--save", "", "--appendonly", "no"],
+            ["redis-server", "--port", REDIS_PORT, "--save", "", "--appendonly", "no"],
             stdout=subprocess.DEVNULL,
         )
-        app = Celery("peer", broker="redis://127.0.0.1:6399/0")
+        app = Celery("peer", broker=f"redis://127.0.0.1:{REDIS_PORT}/0")
 
-        @app.task
+        @app.task(ignore_result=True)
         def noop(value):  # type: ignore[no-untyped-def]
             return value
 
@@ -95,6 +122,7 @@ class CeleryPeer:
                 noop.delay(0)
             except Exception:
                 if time.monotonic() > deadline:
+                    self.close()
                     raise
                 time.sleep(0.1)
             else:
@@ -121,17 +149,21 @@ def _rss(pid: int) -> int:
 
 
 def main() -> None:
-    peer = {"ray": RayPeer, "dask": DaskPeer, "celery": CeleryPeer}[sys.argv[1]]()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not look like an answer
-    print(json.dumps("ready"), file=out, flush=True)
-    for line in sys.stdin:
-        word, *numbers = line.split()
-        if word == "quit":
-            break
-        answer = getattr(peer, word)(*(int(number) for number in numbers))
-        print(json.dumps(answer), file=out, flush=True)
-    if hasattr(peer, "close"):
+    peer = {"ray": RayPeer, "dask": DaskPeer, "celery": CeleryPeer}[sys.argv[1]]()
+    try:
+        print(json.dumps("ready"), file=out, flush=True)
+        for line in sys.stdin:
+            word, *numbers = line.split()
+            if word == "quit":
+                break
+            if word == "version":
+                answer = version(peer.name)
+            else:
+                answer = getattr(peer, word)(*(int(number) for number in numbers))
+            print(json.dumps(answer), file=out, flush=True)
+    finally:
         peer.close()
 
 

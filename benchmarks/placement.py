@@ -3,11 +3,44 @@
 import random
 import time
 
+from harness import Result, Yardstick, compare
+from yardsticks import Peers
+
 from bacalhau.core.schedule import schedule
+from bacalhau.core.schedule.rank import Places
 from bacalhau.model.job import Job, JobSpec, JobType, Requirement, SpecConfig, Task
 from bacalhau.model.node import Connection, Node, NodeInfo
-from bacalhau.model.plan import JobView, NodeView, Snapshot
+from bacalhau.model.plan import JobView, NodeView, Plan, Snapshot
 from bacalhau.model.resources import Resources, ResourcesConfig
+from bacalhau.orchestrator.scheduler import BATCH
+from bacalhau.testing.oracle import NaivePlaces
+
+
+def p10(peers: Peers, quick: bool) -> list[Result]:
+    """One decision over as many jobs as the scheduler takes at once; both plans are equal."""
+    nodes = 1_000 if quick else 10_000
+    view = snapshot(nodes, BATCH)
+    plans: dict[type[Places], Plan] = {}
+
+    def seconds_per_placement(places: type[Places]) -> float:
+        begin = time.perf_counter()
+        plans[places] = schedule(view, places)
+        return (time.perf_counter() - begin) / BATCH
+
+    results = compare(
+        "P10",
+        f"one placement on {nodes:,} nodes, {BATCH} jobs per decision",
+        lambda: seconds_per_placement(Places),
+        [Yardstick("naive loop", lambda: seconds_per_placement(NaivePlaces), 1 / 20)],
+        unit="s",
+        better="low",
+        trials=1 if quick else 3,
+    )
+    if plans[Places] != plans[NaivePlaces]:
+        raise AssertionError("the plans of schedule() and of its oracle differ")
+    if len(plans[Places].change.executions) != BATCH:
+        raise AssertionError("not all jobs were placed")
+    return results
 
 
 def snapshot(nodes: int, jobs: int, seed: int = 1) -> Snapshot:
@@ -29,9 +62,8 @@ def snapshot(nodes: int, jobs: int, seed: int = 1) -> Snapshot:
             capacity=capacity,
             max_job=capacity,
         )
-        members.append(
-            NodeView(node=Node(id=info.id, info=info, connection=Connection.CONNECTED))
-        )
+        node = Node(id=info.id, info=info, connection=Connection.CONNECTED)
+        members.append(NodeView(node=node))
     views = []
     for number in range(jobs):
         spec = JobSpec(
@@ -52,18 +84,3 @@ def snapshot(nodes: int, jobs: int, seed: int = 1) -> Snapshot:
         )
         views.append(JobView(job=Job(id=f"j-{number:06}", spec=spec, queued_time=1)))
     return Snapshot(now=10**18, seed=seed, jobs=tuple(views), nodes=tuple(members))
-
-
-def seconds_per_placement(decide: object, nodes: int, jobs: int) -> float:
-    """Seconds for one placement, when that many jobs are placed in one decision."""
-    view = snapshot(nodes, jobs)
-    begin = time.perf_counter()
-    plan = decide(view)  # type: ignore[operator]  # schedule or its oracle
-    took = time.perf_counter() - begin
-    if len(plan.change.executions) != jobs:
-        raise AssertionError(f"{len(plan.change.executions)} of {jobs} placed")
-    return took / jobs
-
-
-def ours(nodes: int = 10_000, jobs: int = 1_000) -> float:
-    return seconds_per_placement(schedule, nodes, jobs)
