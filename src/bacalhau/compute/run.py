@@ -10,7 +10,7 @@ from bacalhau.model.errors import EngineFailed, Error
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Fault, FaultKind, Observed, RunOutput
 from bacalhau.model.job import SpecConfig
-from bacalhau.ports.executor import Executor, Outcome
+from bacalhau.ports.executor import Executor, Outcome, Work
 
 INLINE_BYTES = 2048
 """How much of stdout and of stderr is kept in the execution's record, as in Bacalhau."""
@@ -118,11 +118,10 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | 
             start_time=node.clock.now(),
         )
     outcome = await _outcome(node, held, executor)
-    results = Path(held.work.stdout).parent
-    output = await _collect(node, held, results, outcome)
+    output = await _collect(node, held, held.work, outcome)
     if outcome.fault is not None and outcome.fault.kind is not FaultKind.USER:
         return outcome.fault, output, SpecConfig()  # the program never had its say
-    result = await _publish(node, held, results, outcome.exit_code)
+    result = await _publish(node, held, held.work, outcome.exit_code)
     return _verdict(outcome), output, result
 
 
@@ -185,12 +184,12 @@ def _verdict(outcome: Outcome) -> Fault | None:
     return None
 
 
-async def _collect(node: Node, held: Held, results: Path, outcome: Outcome) -> RunOutput:
-    stdout, stdout_truncated = cut(results / "stdout", INLINE_BYTES)
-    stderr, stderr_truncated = cut(results / "stderr", INLINE_BYTES)
-    for name, truncated in (("stdout", stdout_truncated), ("stderr", stderr_truncated)):
+async def _collect(node: Node, held: Held, work: Work, outcome: Outcome) -> RunOutput:
+    stdout, stdout_truncated = cut(work.stdout, INLINE_BYTES)
+    stderr, stderr_truncated = cut(work.stderr, INLINE_BYTES)
+    for path, truncated in ((work.stdout, stdout_truncated), (work.stderr, stderr_truncated)):
         if truncated:
-            await upload_log(node, held, results / name)
+            await upload_log(node, held, Path(path))
     return RunOutput(
         stdout=stdout,
         stdout_truncated=stdout_truncated,
@@ -200,13 +199,14 @@ async def _collect(node: Node, held: Held, results: Path, outcome: Outcome) -> R
     )
 
 
-async def _publish(node: Node, held: Held, results: Path, exit_code: int) -> SpecConfig:
+async def _publish(node: Node, held: Held, work: Work, exit_code: int) -> SpecConfig:
     """Publish what is there, also after a failure; a managed result without files needs none."""
     task = held.job.spec.task
     wanted = task.publisher
     name = wanted.type.lower()
     if not publishes_files(task):
         return SpecConfig(type="managed") if name == "managed" else SpecConfig()
+    results = Path(work.stdout).parent
     (results / "exitCode").write_text(str(exit_code))
     publisher = node.publishers.get(name)
     if publisher is None:

@@ -151,13 +151,16 @@ def environment(held: Held, environ: Mapping[str, str], allowed: tuple[str, ...]
     return env
 
 
-def cut(path: Path, limit: int) -> tuple[str, bool]:
+def cut(path: str, limit: int) -> tuple[str, bool]:
     """The first `limit` bytes of a file as text, and whether there is more."""
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return "", False
+        return "", False  # nothing was written
+    try:
+        data = os.read(descriptor, limit + 1)
+    finally:
+        os.close(descriptor)
     return data[:limit].decode(errors="replace"), len(data) > limit
 
 
