@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from bacalhau.executors.process.executor import cgroup_name
 from bacalhau.executors.process.status import holders
 from bacalhau.model.job import SpecConfig
-from bacalhau.ports.executor import Executor
+from bacalhau.ports.executor import Executor, Work
 from bacalhau.testing.contracts.executor import ExecutorContract, crash_after_start, until
 
 
@@ -53,9 +54,9 @@ class TestSandboxed(Programs):
     can_be_absent = True
     absent = {"search": "", "user": 4_294_967_294}  # a uid that bubblewrap cannot map
 
-    def traces(self, executor: Executor) -> list[str]:
-        groups = Path("/sys/fs/cgroup").glob("**/bacalhau-e-*")
-        return [*super().traces(executor), *map(str, groups)]
+    def traces(self, work: Work) -> list[str]:
+        groups = Path("/sys/fs/cgroup").glob(f"**/{cgroup_name(work)}")
+        return [*super().traces(work), *map(str, groups)]
 
 
 class TestBare(Programs):

@@ -12,52 +12,26 @@ import signal
 import tempfile
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-from bacalhau.executors.process import disk, host, launch, limits, params, status
+from bacalhau.executors.process import disk, ending, host, launch, limits, params, status
 from bacalhau.executors.process.admit import Settings, admit, failed, limits_of
 from bacalhau.executors.process.command import Program
-from bacalhau.executors.process.outcome import (
-    Ended,
-    Taken,
-    judge,
-    too_many_forks,
-    too_much_output,
-)
+from bacalhau.executors.process.outcome import Ended, Taken, judge
+from bacalhau.executors.process.run import Run, trespass
 from bacalhau.executors.process.stage import Stage
 from bacalhau.model.errors import NotFound, Unavailable
-from bacalhau.model.execution import Fault, FaultKind
+from bacalhau.model.execution import FaultKind
 from bacalhau.model.job import SpecConfig
 from bacalhau.ports.executor import Outcome, Work
 
 NOBODY = 65534
 GIB = 1024**3
-FILES_MAX = 1_000_000
-"""Files and directories that a run's outputs may hold: each costs an inode and a transfer."""
-FORKS_REFUSED_MAX = 1_000
-"""A program that is refused this many forks does not cope; it is ended."""
 WATCH_S = 0.5
 """How often the outputs of running work are measured."""
 _POLL_S = 0.02
-_REMOVE_S = 1.0  # by then a cgroup that cannot be removed is left for the next start's sweep
 _CGROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Run:
-    """An execution that this engine has started or found again."""
-
-    work: Work
-    limits: limits.Limits
-    cgroups: tuple[str, ...]
-    outcome: asyncio.Future[Outcome]
-    pid: int = 0  # of our own child, until it is reaped; 0 when another process started it
-    pidfd: int = -1
-    was_stopped: bool = False
-    fault: Fault | None = None  # why we ended it
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class ProcessExecutor:
@@ -151,25 +125,24 @@ class ProcessExecutor:
             raise failed(FaultKind.PERMANENT, "BadParams", "; ".join(reasons))
         os.makedirs(work.directory, exist_ok=True)
         fd = status.lock(work.directory, create=True)
+        was_started = fd is None or os.fstat(fd).st_size > 0
         try:
-            if fd is None or os.fstat(fd).st_size:
-                if not await self.attach(work):
-                    raise failed(
-                        FaultKind.NODE,
-                        "Interrupted",
-                        "it was started before, and nobody knows how it ended",
-                    )
-                return
-            try:
+            if fd is not None and not was_started:
                 wanted = params.read(work.engine)
                 program = admit(work, wanted, self._settings, self._host)
                 self._begin(work, wanted, program, fd)
-            except BaseException:
-                os.unlink(status.path_in(work.directory))
-                raise
+        except BaseException:
+            os.unlink(status.path_in(work.directory))
+            raise
         finally:
             if fd is not None:
                 os.close(fd)  # the lock stays with the run, which has inherited it
+        if was_started and not await self.attach(work):
+            raise failed(
+                FaultKind.NODE,
+                "Interrupted",
+                "it was started before, and nobody knows how it ended",
+            )
 
     async def attach(self, work: Work) -> bool:
         if work.execution_id in self._runs:
@@ -184,7 +157,7 @@ class ProcessExecutor:
         is_known = found.exit_code is not None or found.fault is not None
         # without bubblewrap nobody writes down the exit code: such a run is ended and redone
         if not is_known and (fd is not None or not self._settings.sandbox):
-            await _clear(found, work.directory)
+            await ending.clear(found, work.directory)
             return False
         run = self._remember(work, found.cgroups)
         self._spin(run, self._follow(run))
@@ -220,7 +193,7 @@ class ProcessExecutor:
         run = self._runs.pop(execution_id, None)
         if run is None:
             return
-        await _remove(run.cgroups)
+        await ending.remove_cgroups(run.cgroups)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(status.path_in(run.work.directory))
 
@@ -254,7 +227,7 @@ class ProcessExecutor:
         groups: tuple[str, ...] = ()
         try:
             if self._settings.sandbox and self._host.cgroups:
-                groups = self._host.cgroups.make(_cgroup_name(work.execution_id), bounds)
+                groups = self._host.cgroups.make(cgroup_name(work), bounds)
             status.write_first(lock, groups)
             if self._settings.sandbox:
                 spawn = partial(
@@ -312,7 +285,7 @@ class ProcessExecutor:
             found, init = status.Status(exit_code=exit_code, fault=run.fault), None
         else:
             found = status.read(run.work.directory)
-            init = _survivor(found)
+            init = ending.survivor(found)
         if init is None and not run.work.outputs:
             self._settle(run, found, disk.streams(run.work), usage)
         else:
@@ -324,11 +297,11 @@ class ProcessExecutor:
         while (fd := status.lock(directory)) is None:
             pidfd = status.open_init(status.read(directory))
             if pidfd is not None:
-                await _readable(pidfd)
+                await ending.ended(pidfd)
             await asyncio.sleep(_POLL_S)  # bubblewrap is at its start, or writes the exit code
         os.close(fd)
         found = status.read(directory)
-        await self._settle_late(run, found, _survivor(found), {})
+        await self._settle_late(run, found, ending.survivor(found), {})
 
     async def _settle_late(
         self, run: Run, found: status.Status, init: int | None, usage: dict[str, float]
@@ -340,7 +313,7 @@ class ProcessExecutor:
         if init is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(init, signal.SIGKILL)
-            await _readable(init)
+            await ending.ended(init)
         taken = disk.streams(run.work)
         if run.work.outputs:
             taken = await asyncio.to_thread(disk.measure, run.work)
@@ -372,21 +345,11 @@ class ProcessExecutor:
             if run.pid and run.pid not in asked:
                 os.killpg(run.pid, signal.SIGTERM)
             return {run.pid}
-        found = status.read(run.work.directory)
-        if (init := status.open_init(found)) is None:
-            return set()
-        try:  # while we hold the namespace's first process, its children are no other's
-            new = set(status.children(found.init)) - asked
-            for pid in new:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            return new
-        finally:
-            os.close(init)
+        return ending.ask_program(status.read(run.work.directory), asked)
 
     def _kill(self, run: Run) -> None:
         """Ends all processes of the run: its namespace dies with its first process."""
-        if self._settings.sandbox and _end_init(status.read(run.work.directory)):
+        if self._settings.sandbox and ending.end_all(status.read(run.work.directory)):
             return
         if run.pid:  # bare, or bubblewrap has not made its namespaces yet
             with contextlib.suppress(ProcessLookupError):
@@ -407,7 +370,7 @@ class ProcessExecutor:
             begin = time.monotonic()
             live = [run for run in self._runs.values() if not run.outcome.done()]
             for run in live:
-                fault = await self._trespass(run)
+                fault = await trespass(run)
                 if fault is not None and not run.outcome.done():
                     run.fault = fault
                     with contextlib.suppress(FileNotFoundError):  # released meanwhile
@@ -417,20 +380,6 @@ class ProcessExecutor:
                 return
             # a large tree takes long to measure: spend at most a tenth of the time on it
             pause_s = max(WATCH_S, 10 * (time.monotonic() - begin))
-
-    async def _trespass(self, run: Run) -> Fault | None:
-        """What a run does that it may not, and that the kernel alone does not stop."""
-        if limits.events(run.cgroups).forks_refused > FORKS_REFUSED_MAX:
-            return too_many_forks(run.limits)
-        pids = limits.members(run.cgroups)
-        if not run.cgroups:
-            pids = status.descendants(status.read(run.work.directory).init or run.pid)
-            if len(pids) >= run.limits.processes > 0:
-                return too_many_forks(run.limits)
-        if not run.work.outputs:
-            return too_much_output(disk.streams(run.work), run.limits, FILES_MAX)
-        taken = await asyncio.to_thread(disk.measure, run.work, pids)
-        return too_much_output(taken, run.limits, FILES_MAX)
 
     # -- probe -------------------------------------------------------------------------------
 
@@ -460,65 +409,8 @@ class ProcessExecutor:
             return outcome.fault.message if outcome.fault else ""
 
 
-def _cgroup_name(execution_id: str) -> str:
-    if _CGROUP_NAME.fullmatch(execution_id):
-        return f"bacalhau-{execution_id}"
-    return "bacalhau-" + hashlib.sha256(execution_id.encode()).hexdigest()
-
-
-def _survivor(found: status.Status) -> int | None:
-    """A pidfd of the sandbox's first process, if there may be others left in it.
-
-    One that has reaped all its children only waits for the kernel to take its namespaces
-    apart, which takes some milliseconds that nobody needs to wait for.
-    """
-    init = status.open_init(found)
-    if init is not None and found.exit_code is not None and not status.children(found.init):
-        os.close(init)
-        return None
-    return init
-
-
-def _end_init(found: status.Status) -> bool:
-    """Kills the first process of a sandbox, and so all of it; False when it is gone."""
-    init = status.open_init(found)
-    if init is None:
-        return False
-    try:
-        signal.pidfd_send_signal(init, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(init)
-    return True
-
-
-async def _clear(found: status.Status, directory: str) -> None:
-    """Ends what is left of a run whose outcome nobody will know, and its cgroups."""
-    _end_init(found)
-    if found.boot != status.boot_id():
-        return
-    for pid in limits.members(found.cgroups) | set(status.holders(directory)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    await _remove(found.cgroups)
-
-
-async def _remove(cgroups: Sequence[str]) -> None:
-    """Removes cgroups as soon as the kernel has cleared up what was in them."""
-    pause_s = _REMOVE_S / 1000
-    while not limits.remove(cgroups) and pause_s < _REMOVE_S:
-        await asyncio.sleep(pause_s)
-        pause_s *= 2
-
-
-async def _readable(pidfd: int) -> None:
-    """Returns when the process has ended; closes the descriptor."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
+def cgroup_name(work: Work) -> str:
+    """The name of a run's cgroups: no two runs of this machine share one."""
+    place = hashlib.sha256(work.directory.encode(errors="surrogateescape")).hexdigest()[:12]
+    id = work.execution_id if _CGROUP_NAME.fullmatch(work.execution_id) else "run"
+    return f"bacalhau-{id}-{place}"

@@ -39,27 +39,34 @@ class Status:
         return not self.boot
 
 
+class _Line(msgspec.Struct, frozen=True, rename="kebab"):
+    """What any line may say, in bubblewrap's spelling."""
+
+    boot: str | None = None
+    cgroups: tuple[str, ...] | None = None
+    child_pid: int | None = None
+    pid_namespace: int | None = None
+    exit_code: int | None = None
+    fault: Fault | None = None
+
+
 def parse(text: str) -> Status:
     """The status in a file's text. Lines that make no sense (cut by a crash) are left out."""
     found: dict[str, Any] = {}
     for line in text.splitlines():
         try:
-            item = json.loads(line)
-        except ValueError:
+            item = msgspec.json.decode(line, type=_Line)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             continue
-        if isinstance(item, dict):
-            found |= item
-    try:
-        fault = msgspec.convert(found["fault"], Fault) if "fault" in found else None
-    except msgspec.ValidationError:
-        fault = None
+        fields = msgspec.structs.asdict(item)
+        found |= {name: value for name, value in fields.items() if value is not None}
     return Status(
-        boot=str(found.get("boot", "")),
-        cgroups=tuple(map(str, found.get("cgroups", ()))),
-        init=int(found.get("child-pid", 0)),
-        namespace=int(found.get("pid-namespace", 0)),
-        exit_code=int(found["exit-code"]) if "exit-code" in found else None,
-        fault=fault,
+        boot=found.get("boot", ""),
+        cgroups=found.get("cgroups", ()),
+        init=found.get("child_pid", 0),
+        namespace=found.get("pid_namespace", 0),
+        exit_code=found.get("exit_code"),
+        fault=found.get("fault"),
     )
 
 

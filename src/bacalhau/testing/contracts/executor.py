@@ -366,6 +366,21 @@ class ExecutorContract(ABC):
         await second.close()
 
     @needs("survives_crash")
+    async def test_start_after_the_end_tells_the_outcome_instead_of_running_again(
+        self, place: Path
+    ) -> None:
+        work = self.work(place, self.prints("once\n", ""))
+        first, second = self.make(), self.make()
+        await first.start(work)
+        await first.wait("e-1")
+        await first.close()
+        await second.start(work)
+        outcome = await asyncio.wait_for(second.wait("e-1"), PATIENCE_S)
+        assert (outcome.exit_code, read(work.stdout)) == (0, "once\n")
+        await second.release("e-1")
+        await second.close()
+
+    @needs("survives_crash")
     async def test_the_outcome_of_a_dead_node_is_still_told(self, place: Path) -> None:
         """A real crash: the process that started the work is killed with SIGKILL."""
         _, output, fields = self.files(place)
@@ -396,16 +411,16 @@ class ExecutorContract(ABC):
 
     async def test_release_leaves_nothing(self, executor: Executor, place: Path) -> None:
         work = self.work(place, self.exits(0))
-        before = set(self.traces(executor))
+        before = set(self.traces(work))
         await executor.start(work)
         await executor.wait("e-1")
         await executor.release("e-1")
         await executor.release("e-1")
-        assert set(self.traces(executor)) - before == set()
+        assert set(self.traces(work)) - before == set()
         assert os.listdir(work.directory) == []
         assert await executor.attach(evolve(work, stdout=work.stdout)) is False
 
-    def traces(self, executor: Executor) -> list[str]:
+    def traces(self, work: Work) -> list[str]:
         """What a run may leave on the machine beyond work.directory: child processes."""
         return children(os.getpid())
 
