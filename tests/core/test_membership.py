@@ -114,3 +114,10 @@ def test_a_hello_of_the_same_boot_forgets_nothing() -> None:
 def test_what_a_node_holds_and_nobody_knows_is_unwanted() -> None:
     rows = [execution("e-1", Observed.RUNNING)]
     assert membership.unwanted(["e-3", "e-1", "e-2"], rows) == ("e-2", "e-3")
+
+
+def test_words_of_an_earlier_process_do_not_count() -> None:
+    assert membership.is_current(KNOWN, "b-1")
+    assert membership.is_current(KNOWN, "")
+    assert not membership.is_current(KNOWN, "b-0")
+    assert not membership.is_current(None, "b-1")

@@ -67,6 +67,15 @@ def heartbeat(known: Node | None, message: Heartbeat, now: int) -> Node | None:
     return evolve(known, lookahead=message.lookahead, revision=known.revision + 1, modify_time=now)
 
 
+def is_current(known: Node | None, boot_id: str) -> bool:
+    """True when a word of that process counts: it is the one whose hello we have.
+
+    Late words of a process that died may speak of what its successor does not hold. An
+    empty id is not checked.
+    """
+    return not boot_id or (known is not None and known.boot_id == boot_id)
+
+
 def missing(
     holds: Collection[str], boot_changed: bool, executions: Iterable[Execution], now: int = 0
 ) -> tuple[Execution, ...]:

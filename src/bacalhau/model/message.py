@@ -26,10 +26,14 @@ class Hello(Record, kw_only=True, tag=True):
 
 
 class Welcome(Record, kw_only=True, tag=True):
-    """The answer to Hello: the node is known (or refused, with the reason)."""
+    """The answer to Hello: the node is known (or refused, with the reason).
+
+    `boot_id` is that of the hello: an answer to an earlier process is not for this one.
+    """
 
     accepted: bool
     reason: str = ""
+    boot_id: str = ""
 
 
 class Heartbeat(Record, kw_only=True, tag=True):
@@ -73,9 +77,13 @@ class Report(Record, kw_only=True):
 
 
 class Reports(Record, kw_only=True, tag=True):
-    """News of executions, repeated until acknowledged."""
+    """News of executions, repeated until acknowledged.
+
+    `boot_id` is the process that says it: what a dead one said does not count any more.
+    """
 
     reports: tuple[Report, ...]
+    boot_id: str = ""
 
 
 class Ack(Record, kw_only=True, tag=True):

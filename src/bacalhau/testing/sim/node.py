@@ -103,10 +103,14 @@ class SimNode:
 
     def receive(self, message: Message) -> None:
         match message:
+            case Welcome() if message.boot_id != self.boot_id:
+                pass
             case Welcome():
                 self.welcomed = message.accepted
                 if message.accepted:
                     self._repeat()
+            case Assign() if not self.welcomed:
+                pass  # it will be said again; until then our hello may be on its way
             case Assign():
                 for wish in message.executions:
                     self._assigned(message.job, wish)
@@ -165,7 +169,8 @@ class SimNode:
                 desired=Desired.STOP,
                 revision=revision,
             )
-            self._send(Reports(reports=(Report(number=0, execution=word),)))
+            denial = Report(number=0, execution=word)
+            self._send(Reports(reports=(denial,), boot_id=self.boot_id))
         elif entry.execution.is_settled:
             self._say([id_])
         else:
@@ -259,7 +264,7 @@ class SimNode:
         reports = [self.journal[id_].report for id_ in ids]
         known = tuple(report for report in reports if report is not None)
         if known:
-            self._send(Reports(reports=known))
+            self._send(Reports(reports=known, boot_id=self.boot_id))
 
     def _repeat(self) -> None:
         self._say([id_ for id_, entry in self.journal.items() if entry.report is not None])

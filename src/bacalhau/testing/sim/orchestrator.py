@@ -134,9 +134,9 @@ class Orchestrator:
             self._commit(Change(nodes=(row,) if row is not known else (), executions=gone))
         self.seen[sender] = self.world.now
         if row.membership is Membership.REJECTED:
-            self._send(sender, Welcome(accepted=False, reason="rejected"))
+            self._send(sender, Welcome(accepted=False, boot_id=message.boot_id))
             return
-        self._send(sender, Welcome(accepted=True))
+        self._send(sender, Welcome(accepted=True, boot_id=message.boot_id))
         unwanted = membership.unwanted(message.holds, mine)
         if unwanted:
             self._send(sender, Stop(executions=tuple((id_, 2**62, "over") for id_ in unwanted)))
@@ -150,7 +150,7 @@ class Orchestrator:
         node = self.nodes.get(sender)
         row = membership.heartbeat(node, message, self.world.now)
         if row is None:
-            self._send(sender, Welcome(accepted=False, reason="say hello first"))
+            self._send(sender, Welcome(accepted=False, boot_id=message.boot_id))
             return
         self.seen[sender] = self.world.now
         if node is not None and row is not node:
@@ -158,6 +158,8 @@ class Orchestrator:
             self._open()
 
     def _reports(self, sender: str, message: Reports) -> None:
+        if not membership.is_current(self.nodes.get(sender), message.boot_id):
+            return  # a process that died said it; its successor says what is true
         rows: dict[str, Execution] = {}
         unwanted: list[tuple[str, int, str]] = []
         completed: dict[str, set[int]] = {}

@@ -236,7 +236,7 @@ class World:
         for job in list(self.orchestrator.jobs.values()):
             if job.state.is_terminal:
                 continue
-            if not job.spec.type.is_finite:
+            if not job.spec.type.is_finite and work.fate(job) == "endless":
                 self._check_at_rest(job)
             if not job.spec.type.is_finite or work.fate(job) == "endless":
                 self.orchestrator.stop(job)
