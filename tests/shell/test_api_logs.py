@@ -88,6 +88,21 @@ async def test_frames_are_text_and_the_stream_ends_with_1000() -> None:
         }  # fmt: skip
 
 
+async def test_a_stream_outlives_the_patience_with_silent_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bacalhau.api.server.HEAD_S", 0.1)
+
+    async def slow() -> AsyncIterator[LogLine]:
+        yield LogLine(source=1, data=b"first")
+        # What is measured is the time itself: the stream is silent for longer than HEAD_S.
+        await asyncio.sleep(0.3)
+        yield LogLine(source=1, data=b"last")
+
+    async with Listening(slow) as here, here.client as client:
+        assert [line.text async for line in client.logs("j-1")] == ["first", "last"]
+
+
 async def test_characters_cut_in_two_are_put_together_per_stream() -> None:
     a, b = "ä".encode()[:1], "ä".encode()[1:]
     async with (

@@ -91,7 +91,8 @@ class _Protocol(HttpProtocol):
         self.transport.close()
 
     def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        # After an upgrade the transport serves a WebSocket, and is none of ours any more.
+        if self.cycle is None and self.transport.get_protocol() is self:
             self.transport.close()
 
 
