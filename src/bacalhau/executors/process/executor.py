@@ -82,6 +82,7 @@ class ProcessExecutor:
         self._user = user
         self._search = os.environ.get("PATH", os.defpath) if search is None else search
         self._runs: dict[str, Run] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
     @cached_property
@@ -119,8 +120,15 @@ class ProcessExecutor:
         return params.check(engine)
 
     async def start(self, work: Work) -> None:
-        if work.execution_id in self._runs:
+        id = work.execution_id
+        if id in self._runs:
             return
+        if (task := self._starting.get(id)) is None:
+            task = self._starting[id] = asyncio.create_task(self._start(work))
+            task.add_done_callback(lambda _: self._starting.pop(id, None))
+        await asyncio.shield(task)  # half a start would be an orphan
+
+    async def _start(self, work: Work) -> None:
         if reasons := params.check(work.engine):
             raise failed(FaultKind.PERMANENT, "BadParams", "; ".join(reasons))
         os.makedirs(work.directory, exist_ok=True)
@@ -130,7 +138,7 @@ class ProcessExecutor:
             if fd is not None and not was_started:
                 wanted = params.read(work.engine)
                 program = admit(work, wanted, self._settings, self._host)
-                self._begin(work, wanted, program, fd)
+                await self._begin(work, wanted, program, fd)
         except BaseException:
             os.unlink(status.path_in(work.directory))
             raise
@@ -199,6 +207,7 @@ class ProcessExecutor:
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
         tasks = [task for run in self._runs.values() for task in run.tasks]
         if self._watcher is not None:
             tasks.append(self._watcher)
@@ -221,7 +230,7 @@ class ProcessExecutor:
 
     # -- start -------------------------------------------------------------------------------
 
-    def _begin(self, work: Work, wanted: params.Params, program: Program, lock: int) -> None:
+    async def _begin(self, work: Work, wanted: params.Params, program: Program, lock: int) -> None:
         """Spawns the run; it inherits the lock. Raises EngineFailed."""
         bounds = limits_of(work, self._settings)
         groups: tuple[str, ...] = ()
@@ -242,7 +251,7 @@ class ProcessExecutor:
                     groups=groups,
                     lock=lock,
                 )
-                pid = self._stage.call(spawn) if self._stage else spawn()
+                pid = await self._stage.run(spawn) if self._stage else spawn()
             else:
                 pid = launch.bare(work, wanted, program, bounds, lock)
         except OSError as error:
@@ -399,7 +408,7 @@ class ProcessExecutor:
             assert fd is not None, "a new directory has no other user"
             try:
                 program = Program("/bin/true", "/bin/true")
-                self._begin(work, params.read(work.engine), program, fd)
+                await self._begin(work, params.read(work.engine), program, fd)
             except Exception as error:
                 return str(error)
             finally:

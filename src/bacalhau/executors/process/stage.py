@@ -11,6 +11,7 @@ user while it spawns, which costs nothing, where `setpriv` or `chroot --userspec
 program start each (a sixth of a whole sandboxed run).
 """
 
+import asyncio
 import contextlib
 import ctypes
 import errno
@@ -69,8 +70,14 @@ class Stage:
         """Runs a function in the thread and waits for it. Raises what it raises."""
         return self._thread.submit(function, *args, **kwargs).result()
 
+    async def run(
+        self, function: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+    ) -> Result:
+        """Like call(), without holding up the event loop."""
+        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
+
     def show(self, path: str) -> str:
-        """Where the user can reach `path`; for use in functions that call() runs."""
+        """Where the user can reach `path`; for use in functions that run() runs."""
         path = os.path.realpath(path)
         door = self._behind_last_closed(path) if self._has_namespace else None
         if door is None:
@@ -83,7 +90,7 @@ class Stage:
 
     @contextlib.contextmanager
     def user(self) -> Iterator[None]:
-        """Within it, what call() runs acts, and spawns, as the user; raises OSError.
+        """Within it, what run() runs acts, and spawns, as the user; raises OSError.
 
         The system calls are made directly: the C library's functions change all threads.
         The saved uid stays 0, for the way back; a child loses it when it executes a program,
