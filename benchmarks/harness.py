@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -137,14 +136,20 @@ def figure(value: float, unit: str) -> str:
 
 
 def machine() -> dict[str, object]:
-    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    """What was measured on. How an interpreter was built shows in how fast it loops."""
     return {
         "python": sys.version.split()[0],
-        "optimised build": "--enable-optimizations" in flags,
+        "loop_ms": round(min(timed(_loop) for _ in range(5)) * 1000, 1),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
     }
+
+
+def _loop() -> None:
+    total = 0
+    for number in range(1_000_000):
+        total += number
 
 
 def _processor() -> str:
@@ -176,8 +181,7 @@ def write(results: Sequence[Result], versions: dict[str, str], directory: Path) 
     lines = [
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
         f"{facts['cores']} cores of {facts['processor']}, {facts['system']}, "
-        f"Python {facts['python']}"
-        f"{'' if facts['optimised build'] else ' (not an optimised build)'}, "
+        f"Python {facts['python']} (a million additions in a loop: {facts['loop_ms']} ms), "
         f"load average before the trials {min(load, default=0)} to {max(load, default=0)}.",
         "",
         "| Goal | What | We | Yardstick, same run | Ratio | Aim | |",
