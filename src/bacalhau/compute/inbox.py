@@ -70,6 +70,8 @@ async def _take(node: Node, message: Message) -> None:
 
 
 def _welcome(node: Node, message: Welcome) -> None:
+    if message.boot_id not in ("", node.boot_id):
+        return  # an answer to this node's former process
     if message.accepted and not node.welcomed:
         log.info("node %s is a member of the cluster", node.info.id)
         for held in node.held.values():
@@ -186,4 +188,4 @@ async def _deny(node: Node, execution_id: str, revision: int, reason: str) -> No
         end_time=node.clock.now(),
     )
     report = Report(number=0, execution=word)
-    await node.transport.send(ORCHESTRATOR, [Reports(reports=(report,))])
+    await node.transport.send(ORCHESTRATOR, [Reports(reports=(report,), boot_id=node.boot_id)])

@@ -39,7 +39,9 @@ async def relay(node: Node) -> None:
         for held in batch:
             held.said_ns = now
         if reports and node.welcomed:
-            await node.transport.send(ORCHESTRATOR, [Reports(reports=reports)])
+            await node.transport.send(
+                ORCHESTRATOR, [Reports(reports=reports, boot_id=node.boot_id)]
+            )
 
 
 async def acknowledged(node: Node, ack: Ack) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from bacalhau.core import lifecycle
+from bacalhau.core import lifecycle, membership
 from bacalhau.model.base import evolve
 from bacalhau.model.errors import Conflict, Unavailable
 from bacalhau.model.event import Event
@@ -41,6 +41,8 @@ async def receive(state: State) -> None:
             sender, messages = await state.transport.receive()
             for message in messages:
                 if isinstance(message, Reports):
+                    if not membership.is_current(members.node_of(state, sender), message.boot_id):
+                        continue  # its successor will say what counts
                     mine = pending.setdefault(sender, {})
                     for report in message.reports:
                         known = mine.get(report.execution.id)

@@ -40,7 +40,7 @@ async def hello(state: State, sender: str, message: Hello) -> None:
     if row.membership is Membership.REJECTED:
         await _refuse(state, sender, row.message or "rejected by the operator")
         return
-    answer: list[WireMessage] = [Welcome(accepted=True)]
+    answer: list[WireMessage] = [Welcome(accepted=True, boot_id=message.boot_id)]
     unwanted = membership.unwanted(message.holds, mine)
     if unwanted:
         answer.append(Stop(executions=tuple((id_, 0, "no longer wanted") for id_ in unwanted)))
