@@ -11,6 +11,7 @@ import asyncio
 import fnmatch
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -177,7 +178,10 @@ def remove(directory: Path) -> None:
     except FileNotFoundError:
         return
     except OSError:
-        shutil.rmtree(directory, onerror=_insist)
+        try:
+            shutil.rmtree(directory, onerror=_insist)
+        except RecursionError:  # a job may leave a tree deeper than Python can follow
+            subprocess.run(["rm", "-rf", "--", str(directory)], check=False, capture_output=True)
 
 
 def _insist(function: object, path: str, _: object) -> None:
