@@ -94,9 +94,10 @@ def unready(node: Node) -> str:
 
 def unfit(wanted: Demand, info: NodeInfo) -> str:
     """Why this node can never take it, as node and job are; '' when it can."""
-    reason = selector.matches(wanted.constraints, info.labels)
-    if reason:
-        return reason
+    if wanted.constraints:
+        reason = selector.matches(wanted.constraints, info.labels)
+        if reason:
+            return reason
     if wanted.engine not in info.engines:
         return f"engine {wanted.engine} is not offered"
     for source in wanted.sources:
@@ -104,18 +105,12 @@ def unfit(wanted: Demand, info: NodeInfo) -> str:
             return f"input source {source} is not offered"
     if wanted.publisher not in ("", "noop") and wanted.publisher not in info.publishers:
         return f"publisher {wanted.publisher} is not offered"
-    return _too_big(wanted.resources, info) or _refused(wanted, info)
-
-
-def _too_big(wanted: Resources, info: NodeInfo) -> str:
-    lacking = info.capacity.lacks(wanted)
-    if lacking:
-        return f"more than the node has: {lacking}"
-    if info.max_job != _NOTHING:
-        lacking = info.max_job.lacks(wanted)
-        if lacking:
-            return f"more than one job may use there: {lacking}"
-    return ""
+    if not info.capacity.fits(wanted.resources):
+        return f"more than the node has: {info.capacity.lacks(wanted.resources)}"
+    most = info.max_job
+    if not most.fits(wanted.resources) and most != _NOTHING:
+        return f"more than one job may use there: {most.lacks(wanted.resources)}"
+    return _refused(wanted, info)
 
 
 def _refused(wanted: Demand, info: NodeInfo) -> str:
@@ -128,14 +123,14 @@ def _refused(wanted: Demand, info: NodeInfo) -> str:
         for source in wanted.sources:
             if source not in _IN_PLACE:
                 return f"the owner takes local inputs only, not {source}"
-    for name in wanted.variables:
-        if not any(_matches(glob, name) for glob in info.allowed_env):
-            return f"the owner does not give out the environment variable {name}"
-    if wanted.command and info.allowed_commands:
+    if info.allowed_commands and wanted.command:
         command, name = wanted.command, wanted.command.rpartition("/")[2]
         allowed = info.allowed_commands
         if not any(_matches(glob, command) or _matches(glob, name) for glob in allowed):
             return f"the owner does not allow the command {wanted.command}"
+    for name in wanted.variables:
+        if not any(_matches(glob, name) for glob in info.allowed_env):
+            return f"the owner does not give out the environment variable {name}"
     for path, writes in wanted.paths:
         if not any(_covers(entry, path, writes) for entry in info.allowed_paths):
             return f"the owner does not share the path {path}{' for writing' if writes else ''}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from bacalhau.core.schedule import history
 from bacalhau.core.schedule.feasible import Demand, Room, demand, grouped
 from bacalhau.core.schedule.rank import Index, Places, Slot, reserve
-from bacalhau.core.schedule.reconcile import Case, bound_to_nodes
+from bacalhau.core.schedule.reconcile import Case
 from bacalhau.model.base import evolve
 from bacalhau.model.event import Topic
 from bacalhau.model.execution import Execution, Fault, FaultKind
@@ -29,7 +29,7 @@ _NEVER: dict[str, int] = {}
 
 def place(case: Case, places: Places, nodes: dict[str, Node], ids: random.Random) -> None:
     """Place what is missing of this job; what finds no room leaves it `blocked`."""
-    if bound_to_nodes(case.job):
+    if case.by_node:
         _place_on_each(case, places, nodes, ids)
     else:
         _place_count(case, places, ids)

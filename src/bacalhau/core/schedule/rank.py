@@ -16,6 +16,8 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from bacalhau.core import selector
 from bacalhau.core.schedule.feasible import (
     NODE_EXECUTIONS_MAX,
@@ -23,7 +25,6 @@ from bacalhau.core.schedule.feasible import (
     Room,
     room,
     unfit,
-    unready,
 )
 from bacalhau.model.execution import Execution
 from bacalhau.model.node import NodeInfo
@@ -42,25 +43,22 @@ Key = tuple[int, int, float, int]
 
 
 _MASK = 2**64 - 1
+_ODD = 0x9E3779B97F4A7C15
+"""An odd factor, so that every place in the list of nodes has a draw of its own."""
 
 
-class Slot:
+class Slot(msgspec.Struct, eq=False, gc=False):
     """One ready node while a plan is made. `stamp` grows whenever it changes."""
 
-    __slots__ = ("capacity", "draw", "id", "info", "lookahead", "placed", "reserved", "stamp",
-                 "used")  # fmt: skip
-
-    def __init__(self, view: NodeView, draw: int) -> None:
-        node = view.node
-        self.id = node.id
-        self.info: NodeInfo = node.info
-        self.capacity = node.info.capacity
-        self.lookahead = node.lookahead
-        self.used = view.used
-        self.placed = view.placed
-        self.draw = draw
-        self.reserved = False
-        self.stamp = 0
+    id: str
+    info: NodeInfo
+    capacity: Resources
+    lookahead: int
+    used: Resources
+    placed: int
+    draw: int
+    reserved: bool = False
+    stamp: int = 0
 
     def room(self, wanted: Resources) -> Room:
         if self.reserved:
@@ -249,8 +247,11 @@ class Places:
     """All places of the cluster, while one plan is made."""
 
     def __init__(self, nodes: Iterable[NodeView], seed: int) -> None:
-        ready = [view for view in nodes if not unready(view.node)]
-        self.slots = [Slot(view, _draw(seed, at)) for at, view in enumerate(ready)]
+        self.slots = [
+            _slot(view, (at ^ seed) * _ODD & _MASK)
+            for at, view in enumerate(nodes)
+            if view.node.is_ready
+        ]
         self._indexes: dict[Demand, Index] = {}
 
     def index(self, wanted: Demand) -> Index:
@@ -288,10 +289,10 @@ def reserve(index: Index) -> Slot | None:
     return chosen
 
 
-def _draw(seed: int, at: int) -> int:
-    """A number of its own for each place in the list, in an order that the seed gives."""
-    mixed = (at * 0x9E3779B97F4A7C15 ^ seed) & _MASK
-    return (mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9 & _MASK
+def _slot(view: NodeView, draw: int) -> Slot:
+    node = view.node
+    info = node.info
+    return Slot(node.id, info, info.capacity, node.lookahead, view.used, view.placed, draw)
 
 
 def _fulfilled(wanted: Demand, info: NodeInfo) -> float:

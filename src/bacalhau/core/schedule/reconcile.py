@@ -25,6 +25,9 @@ _PROGRESS = {observed: at for at, observed in enumerate(Observed)}
 class Case:
     """One job while its plan is made.
 
+    by_node   ops and daemon: a partition is a node, nobody else can do its work
+    count     how many partitions a batch or service job has
+    limit_s   how long one execution may run; 0 without limit
     live      partition -> the execution that holds it
     done      partitions that need no more
     retries   partition -> when its next try may start (ns)
@@ -38,7 +41,11 @@ class Case:
         self.job: Job = view.job
         self.now = now
         self.live: dict[int, Execution] = {}
-        self.done: frozenset[int] = view.done if self.job.spec.type.is_finite else frozenset()
+        spec = self.job.spec
+        self.count = 1 if spec.count is None else spec.count
+        self.by_node = not spec.type.is_counted
+        self.limit_s = execution_limit_s(self.job)
+        self.done: frozenset[int] = view.done if spec.type.is_finite else frozenset()
         self.retries: dict[int, int] = {}
         self.given_up: dict[int, Fault] = {}
         self.ending: tuple[JobState, Fault, Topic, dict[str, str]] | None = None
@@ -48,12 +55,6 @@ class Case:
         self.taken_back: list[Execution] = []
         self.blocked = ""
         self._pending: dict[int, list[Try]] = {}
-
-    @property
-    def count(self) -> int:
-        """How many partitions a batch or service job has."""
-        count = self.job.spec.count
-        return 1 if count is None else count
 
     def tries(self, partition: int) -> tuple[Try, ...]:
         """Failed tries of the partition, also those whose node has not answered yet."""
@@ -130,11 +131,6 @@ def reconcile(view: JobView, nodes: Mapping[str, Node], now: int) -> Case:
     return case
 
 
-def bound_to_nodes(job: Job) -> bool:
-    """True for ops and daemon: a partition is a node, nobody else can do its work."""
-    return not job.spec.type.is_counted
-
-
 def execution_limit_s(job: Job) -> int:
     """Seconds that one execution of this job may run; 0 without limit."""
     if not job.spec.type.is_finite:
@@ -175,9 +171,11 @@ def _abandoned(case: Case, execution: Execution, nodes: Mapping[str, Node]) -> b
     if not execution.is_live:
         case.remember(execution, execution.end_time or execution.modify_time)
         return True
-    waits = bound_to_nodes(case.job) and node.membership is Membership.APPROVED
+    if node.is_ready:
+        return False
+    waits = case.by_node and node.membership is Membership.APPROVED
     wanted = execution.job_version == case.job.version and not case.job.state.is_terminal
-    if node.is_ready or waits or not wanted:
+    if waits or not wanted:
         return False
     fault = Fault(
         kind=FaultKind.NODE,
@@ -191,8 +189,8 @@ def _abandoned(case: Case, execution: Execution, nodes: Mapping[str, Node]) -> b
 
 def _out_of_date(case: Case, execution: Execution, nodes: Mapping[str, Node]) -> bool:
     """Stop a live execution that ran too long or is wanted no more; True when it was."""
-    limit_s = execution_limit_s(case.job)
-    if limit_s:
+    if case.limit_s:
+        limit_s = case.limit_s
         end = deadline(execution, limit_s)
         if end and case.now >= end:
             fault = Fault(
@@ -207,7 +205,7 @@ def _out_of_date(case: Case, execution: Execution, nodes: Mapping[str, Node]) ->
     if execution.partition in case.done:
         case.stop(execution, "its partition is completed by another execution")
         return True
-    if case.job.spec.type.is_counted:
+    if not case.by_node:
         if execution.partition >= case.count:
             case.stop(execution, f"Count is {case.count}")
             return True
@@ -269,7 +267,7 @@ def _decide_retries(case: Case) -> None:
     for partition in case.tried():
         if partition in case.live or partition in case.done:
             continue
-        if spec.type.is_counted and partition >= case.count:
+        if not case.by_node and partition >= case.count:
             continue
         tries = case.tries(partition)
         verdict = again(spec.retry, tries, endless=endless, forgets=forgets)

@@ -7,7 +7,6 @@ from bacalhau.core.schedule.place import HEADS, queued_since
 from bacalhau.core.schedule.reconcile import (
     Case,
     deadline,
-    execution_limit_s,
     total_deadline,
 )
 from bacalhau.model.base import evolve
@@ -136,9 +135,8 @@ def _wake_time(case: Case, queued_time: int) -> int:
 def _wakes(case: Case, queued_time: int) -> Iterator[int]:
     yield from case.retries.values()
     job = case.job
-    limit_s = execution_limit_s(job)
-    if limit_s:
-        yield from _deadlines(case, limit_s)
+    if case.limit_s:
+        yield from _deadlines(case)
     total = total_deadline(job)
     if total:
         yield total
@@ -147,6 +145,6 @@ def _wakes(case: Case, queued_time: int) -> Iterator[int]:
         yield queued_time + queue_limit_s * _NS
 
 
-def _deadlines(case: Case, limit_s: int) -> Iterable[int]:
-    ends = (deadline(execution, limit_s) for execution in case.live.values())
+def _deadlines(case: Case) -> Iterable[int]:
+    ends = (deadline(execution, case.limit_s) for execution in case.live.values())
     return (end for end in ends if end)
