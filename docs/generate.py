@@ -126,7 +126,7 @@ def errors_page() -> str:
         "| Status | Code | Component | Meaning |",
         "|---|---|---|---|",
     ]
-    for kind in sorted(_kinds(), key=lambda kind: (_shown(kind)[0], _shown(kind)[1])):
+    for kind in sorted(_kinds(), key=lambda kind: (*_shown(kind), kind.__name__)):
         status, code, component = _shown(kind)
         if kind is not errors.Error:
             lines.append(_row(str(status), f"`{code}`", component, _first(kind)))
