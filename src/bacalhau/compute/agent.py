@@ -53,11 +53,12 @@ async def serve(node: Node) -> None:
 async def _greet(node: Node) -> None:
     """Say hello until welcome, and whenever the node's facts change."""
     while True:
+        node.answered = False
         await node.transport.send(
             ORCHESTRATOR,
             [Hello(info=node.info, boot_id=node.boot_id, holds=tuple(node.held))],
         )
-        if not await node.to_greet.wait(GREET_AGAIN_S) and node.welcomed:
+        if not await node.to_greet.wait(GREET_AGAIN_S) and node.answered:
             await node.to_greet.wait()
 
 

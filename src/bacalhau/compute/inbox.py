@@ -72,15 +72,17 @@ async def _take(node: Node, message: Message) -> None:
 def _welcome(node: Node, message: Welcome) -> None:
     if message.boot_id not in ("", node.boot_id):
         return  # an answer to this node's former process
+    node.answered = message.accepted
     if message.accepted and not node.welcomed:
         log.info("node %s is a member of the cluster", node.info.id)
         for held in node.held.values():
             if held.entry.report:
                 node.repeat(held)
-    if not message.accepted:
+    if not message.accepted and (node.welcomed or message.reason != node.refusal):
         log.warning("node %s is not welcome: %s", node.info.id, message.reason)
         node.to_greet.set()
     node.welcomed = message.accepted
+    node.refusal = "" if message.accepted else message.reason
 
 
 def _assign(node: Node, job: Job, executions: tuple[Execution, ...]) -> list[Held]:
@@ -161,7 +163,8 @@ async def stop(node: Node, execution_id: str, revision: int, reason: str) -> Non
     )
     node.waiting.pop(execution_id, None)
     if held.task is not None:
-        held.task.cancel()
+        if held.underway:  # else it has not made its first step, and sees the reason there
+            held.task.cancel()
     else:
         node.say(
             held,

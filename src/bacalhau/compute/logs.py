@@ -1,11 +1,12 @@
 """Streams the output files of an execution while they grow."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from bacalhau.compute.node import Node
 from bacalhau.compute.workspace import publishes_files
-from bacalhau.model.message import LogChunk, LogRequest
+from bacalhau.model.message import LOG_PORTION, LogChunk, LogRequest
 from bacalhau.ports.transport import ORCHESTRATOR
 
 CHUNK_BYTES = 64 * 1024
@@ -21,7 +22,13 @@ def start_stream(node: Node, request: LogRequest) -> None:
         return  # the reader asks again
     task = node.spawn(_stream(node, request), f"logs {request.execution_id}")
     node.streams[request.stream_id] = task
-    task.add_done_callback(lambda _: node.streams.pop(request.stream_id, None))
+    task.add_done_callback(partial(_forget, node, request.stream_id))
+
+
+def _forget(node: Node, stream_id: str, task: asyncio.Task[None]) -> None:
+    """Unless the reader has asked again meanwhile: then the name is a newer task's."""
+    if node.streams.get(stream_id) is task:
+        del node.streams[stream_id]
 
 
 def cancel_stream(node: Node, stream_id: str) -> None:
@@ -31,6 +38,7 @@ def cancel_stream(node: Node, stream_id: str) -> None:
 
 
 async def _stream(node: Node, request: LogRequest) -> None:
+    """One portion; who has read it asks for the next."""
     results = node.place_of(request.execution_id)
     held = node.held.get(request.execution_id)
     if held is not None and publishes_files(held.job.spec.task):
@@ -41,7 +49,8 @@ async def _stream(node: Node, request: LogRequest) -> None:
         if offsets[number] < 0:
             offsets[number] = path.stat().st_size if path.exists() else 0
     pause_s = LOOK_S[0]
-    while True:
+    left = LOG_PORTION
+    while left > 0:
         held = node.held.get(request.execution_id)
         ended = held is None or held.execution.is_settled
         chunks = [
@@ -52,8 +61,10 @@ async def _stream(node: Node, request: LogRequest) -> None:
         for chunk in chunks:
             offsets[chunk.source] += len(chunk.data)
         if chunks:
+            left -= len(chunks)
             await node.transport.send(ORCHESTRATOR, chunks)
             pause_s = LOOK_S[0]
+            await asyncio.sleep(0)  # others get their turn while a long log is read
             continue
         if ended or not request.follow:
             error = "" if held is not None else "the node no longer holds this execution"

@@ -11,7 +11,7 @@ from typing import Any
 from bacalhau.config import Config
 from bacalhau.model.base import evolve
 from bacalhau.model.event import Event, Topic
-from bacalhau.model.execution import Execution
+from bacalhau.model.execution import Execution, RunOutput
 from bacalhau.model.job import Job
 from bacalhau.model.message import Report, UploadGrant
 from bacalhau.model.node import NodeInfo
@@ -33,6 +33,8 @@ class Held:
     wanted: Resources
     task: asyncio.Task[None] | None = None
     work: Work | None = None
+    output: RunOutput | None = None
+    underway: bool = False
     stop_reason: str = ""
     restored: bool = False
     said_ns: int = 0
@@ -71,6 +73,8 @@ class Node:
     used: Resources = field(default_factory=Resources)
     recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     welcomed: bool = False
+    answered: bool = False
+    refusal: str = ""
     told_lookahead: int = 0
 
     unsaid: dict[str, Held] = field(default_factory=dict)

@@ -5,7 +5,10 @@ import logging
 from bacalhau.compute.node import Held, Node
 from bacalhau.compute.start import begin
 from bacalhau.compute.workspace import remove
-from bacalhau.model.execution import Desired, Observed
+from bacalhau.core import bid
+from bacalhau.model.base import evolve
+from bacalhau.model.event import Topic
+from bacalhau.model.execution import Desired, FaultKind, Observed
 from bacalhau.model.resources import parse
 
 log = logging.getLogger(__name__)
@@ -16,6 +19,8 @@ async def restore(node: Node) -> None:
     for entry in await node.journal.load():
         held = Held(entry=entry, wanted=parse(entry.job.spec.task.resources))
         node.held[held.execution.id] = held
+        began = bool(held.execution.start_time) or node.place_of(held.execution.id).exists()
+        held.restored = began
         if held.execution.is_settled:
             if entry.report is None:
                 node.say(held)  # acknowledged or not, its end is worth saying again
@@ -27,13 +32,30 @@ async def restore(node: Node) -> None:
             begin(node, held)
         elif held.execution.observed is Observed.BID:
             continue
-        elif node.place_of(held.execution.id).exists():
-            held.restored = True
+        elif began:
             begin(node, held)
         else:
-            node.queue(held)
+            _wait(node, held)
     await _sweep(node)
     node.to_start.set()
+
+
+def _wait(node: Node, held: Held) -> None:
+    """Queue what had not begun, or give it back when this node cannot take it any more."""
+    fault = bid.decide(held.job, held.execution, node.info)
+    if fault is None:
+        node.queue(held)
+        return
+    message = f"the node was restarted and does not fit any more: {fault.message}"
+    node.say(
+        held,
+        Topic.RESTART,
+        message,
+        observed=Observed.FAILED,
+        observed_message=message,
+        fault=evolve(fault, kind=FaultKind.NODE, message=message),
+        end_time=node.clock.now(),
+    )
 
 
 async def _sweep(node: Node) -> None:

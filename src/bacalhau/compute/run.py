@@ -1,7 +1,9 @@
 """One execution on this node, top to bottom: prepare, run, collect, publish, report."""
 
 import asyncio
+import logging
 from pathlib import Path
+from typing import Any
 
 from bacalhau.compute.node import Held, Node
 from bacalhau.compute.upload import upload_log
@@ -11,6 +13,8 @@ from bacalhau.model.event import Topic
 from bacalhau.model.execution import Fault, FaultKind, Observed, RunOutput
 from bacalhau.model.job import SpecConfig
 from bacalhau.ports.executor import Executor, Outcome, Work
+
+log = logging.getLogger(__name__)
 
 INLINE_BYTES = 2048
 """How much of stdout and of stderr is kept in the execution's record, as in Bacalhau."""
@@ -27,29 +31,45 @@ async def run(node: Node, held: Held) -> None:
 
     Ends with exactly one terminal report, unless the node itself goes down first.
     """
+    held.underway = True
+    fault, result = None, SpecConfig()
     try:
-        fault, output, result = await _carry_out(node, held)
+        if held.restored or not held.stop_reason:
+            fault, result = await _carry_out(node, held)
     except EngineFailed as error:
-        fault, output, result = error.fault, None, SpecConfig()
+        fault = error.fault
     except asyncio.CancelledError:
-        if not held.stop_reason:
+        if held.stop_reason:
+            await _end(node, held)
+        elif _is_cancelled():
             raise  # the node goes down: the run may go on without it
-        await _end(node, held)
-        fault, output, result = None, None, SpecConfig()
+        else:
+            fault = INTERRUPTED  # a plug-in gave up by itself
     except (Error, OSError, ValueError) as error:
-        fault = Fault(
-            kind=FaultKind.NODE,
-            code="NodeFailed",
-            message=f"{type(error).__name__}: {error}",
-            hint="See the log of the node.",
-        )
-        output, result = None, SpecConfig()
-    _conclude(node, held, fault, output, result)
+        fault = _node_failed(FaultKind.NODE, error)
+    except Exception as error:
+        # A bug of a plug-in: counted, for this job may meet it everywhere.
+        log.exception("execution %s failed unexpectedly", held.execution.id)
+        fault = _node_failed(FaultKind.TRANSIENT, error)
+    _conclude(node, held, fault, result)
 
 
-def _conclude(
-    node: Node, held: Held, fault: Fault | None, output: RunOutput | None, result: SpecConfig
-) -> None:
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _node_failed(kind: FaultKind, error: Exception) -> Fault:
+    return Fault(
+        kind=kind,
+        code="NodeFailed",
+        message=f"{type(error).__name__}: {error}",
+        hint="See the log of the node.",
+    )
+
+
+def _conclude(node: Node, held: Held, fault: Fault | None, result: SpecConfig) -> None:
+    output = held.output
     ended = node.clock.now()
     if held.stop_reason:
         node.say(
@@ -92,7 +112,7 @@ def _conclude(
         )
 
 
-async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | None, SpecConfig]:
+async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, SpecConfig]:
     task = held.job.spec.task
     executor = node.executors.get(task.engine.type.lower())
     if executor is None:
@@ -107,7 +127,12 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | 
     if held.restored:
         if not await executor.attach(held.work):
             raise EngineFailed(INTERRUPTED)
-        node.say(held, Topic.RESTART, "Found the run again after a restart of the node")
+        node.say(
+            held,
+            Topic.RESTART,
+            "Found the run again after a restart of the node",
+            **_begun(node, held),
+        )
     else:
         await executor.start(held.work)
         node.say(
@@ -118,18 +143,35 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, RunOutput | 
             start_time=node.clock.now(),
         )
     outcome = await _outcome(node, held, executor)
-    output = await _collect(node, held, held.work, outcome)
+    held.output = await _collect(node, held, held.work, outcome)
     if outcome.fault is not None and outcome.fault.kind is not FaultKind.USER:
-        return outcome.fault, output, SpecConfig()  # the program never had its say
-    result = await _publish(node, held, held.work, outcome.exit_code)
-    return _verdict(outcome), output, result
+        return outcome.fault, SpecConfig()  # the program never had its say
+    verdict = _verdict(outcome)
+    try:
+        return verdict, await _publish(node, held, held.work, outcome.exit_code)
+    except EngineFailed as error:
+        if verdict is None:
+            raise
+        node.say(held, Topic.PUBLISHING, f"not published: {error.fault.message}")
+        return verdict, SpecConfig()
+
+
+def _begun(node: Node, held: Held) -> dict[str, Any]:
+    """What is to be said of a run that goes on, if its start was never written."""
+    if held.execution.start_time:
+        return {}
+    return {"observed": Observed.RUNNING, "start_time": node.clock.now()}
 
 
 async def _end(node: Node, held: Held) -> None:
     """Stop what was cut off between its start and its end."""
     executor = node.executors.get(held.job.spec.task.engine.type.lower())
-    if executor is not None and held.work is not None:
+    if executor is None or held.work is None:
+        return
+    try:
         await executor.stop(held.execution.id, node.config.compute.stop_grace)
+    except Exception:
+        log.exception("execution %s could not be stopped", held.execution.id)
 
 
 async def _outcome(node: Node, held: Held, executor: Executor) -> Outcome:

@@ -92,8 +92,15 @@ class Ack(Record, kw_only=True, tag=True):
     reports: tuple[tuple[str, int], ...]
 
 
+LOG_PORTION = 32
+"""Chunks of output that one LogRequest is good for: a slow reader fills no memory."""
+
+
 class LogRequest(Record, kw_only=True, tag=True):
-    """Send me the output of an execution, from these byte offsets on (-1: from its end)."""
+    """Send me the output of an execution, from these byte offsets on (-1: from its end).
+
+    It is answered with some LOG_PORTION chunks at most; the reader then asks for more.
+    """
 
     stream_id: str
     execution_id: str

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from bacalhau.model.errors import NotFound, Unavailable
 from bacalhau.model.execution import Execution, Observed
-from bacalhau.model.message import LogCancel, LogRequest
+from bacalhau.model.message import LOG_PORTION, LogCancel, LogRequest
 from bacalhau.orchestrator.state import State
 from bacalhau.ports.cluster import LogLine
 
@@ -111,7 +111,7 @@ async def _live(
     stream_id = state.ids.new("l-")
     chunks = state.streams[stream_id] = asyncio.Queue(STREAM_CHUNKS)
     offsets = {1: -1, 2: -1} if tail else {1: 0, 2: 0}
-    silent = 0
+    silent = received = 0
     ask = True
     try:
         while True:
@@ -124,13 +124,15 @@ async def _live(
                     follow=follow,
                 )
                 await state.transport.send(execution.node_id, [request])
-                ask = False
+                ask, received = False, 0
             try:
                 async with asyncio.timeout(ASK_AGAIN_S):
                     chunk = await chunks.get()
             except TimeoutError:
                 now = await state.store.execution(execution.id)
-                if now is not None and now.is_settled:
+                if now is None:
+                    return
+                if now.is_settled or now.lost:
                     async for line in _rest(state, now, offsets):
                         yield line
                     return
@@ -143,6 +145,8 @@ async def _live(
                 ask = True
                 continue
             silent = 0
+            received += 1
+            ask = received >= LOG_PORTION
             if chunk.end:
                 now = await state.store.execution(execution.id)
                 if chunk.error and now is not None:
