@@ -136,6 +136,18 @@ def test_a_starving_job_comes_along_before_younger_ones() -> None:
     assert made.take(later, 1) == ["old", "young"]
 
 
+def test_a_job_to_which_something_happened_since_it_was_taken_is_not_forgotten() -> None:
+    made = queue(("a", 0, 1))
+    made.take(1, 10)
+    made.put("a", 0, 1, "sig", triggered=True)  # a new version, while the old one ended
+    made.ack(["a"])
+    made.drop("a")
+    assert made.take(1, 10) == ["a"]
+    made.ack(["a"])
+    made.drop("a")
+    assert len(made) == 0
+
+
 def test_position_and_reason_tell_who_waits() -> None:
     made = queue(("a", 0, 1), ("b", 0, 2), ("c", 7, 3))
     assert [made.position(job_id) for job_id in ("c", "a", "b", "x")] == [1, 2, 3, 0]
@@ -228,6 +240,8 @@ class AgainstANaiveList(RuleBasedStateMachine):
     def drop(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.jobs)))
         self.queue.drop(job_id)
+        if job_id in self.triggered:
+            return
         signature = self.jobs.pop(job_id)[1]
         self.triggered.discard(job_id)
         self.waiting.discard(job_id)

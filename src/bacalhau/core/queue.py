@@ -235,13 +235,15 @@ class Queue:
         return self._wakes[0][0] if self._wakes else None
 
     def drop(self, job_id: str) -> None:
-        """Forget the job."""
-        item = self._items.pop(job_id, None)
-        if item is not None:
-            self._leave_lane(item)
-            lane = self._lanes.get(item.signature)
-            if lane is not None and not lane.waiting:
-                del self._lanes[item.signature]
+        """Forget the job, unless something happened to it since it was taken."""
+        item = self._items.get(job_id)
+        if item is None or item.triggered or item.again:
+            return
+        del self._items[job_id]
+        self._leave_lane(item)
+        lane = self._lanes.get(item.signature)
+        if lane is not None and not lane.waiting:
+            del self._lanes[item.signature]
 
     def reason(self, job_id: str) -> str:
         """Why the job waits; '' when it does not wait for room."""
