@@ -147,14 +147,15 @@ def test_two_hundred_jobs_survive_kill_9_of_the_server_and_take_effect_once(
     chance = random.Random(seed)
     server = Server(tmp_path)
     server.start()
+    client = server.ready()
     try:
-        client = server.ready()
         specs = [process_job(n) if n % 2 else wasm_job(n) for n in range(JOBS)]
         ids: list[str] = []
         for at in range(0, JOBS, 25):
             ids += [answer.job_id for answer in client.submit_many(specs[at : at + 25])]
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.05, 1.5))
+            client.close()
             server.kill()
             server.start()
             client = server.ready()
@@ -174,4 +175,5 @@ def test_two_hundred_jobs_survive_kill_9_of_the_server_and_take_effect_once(
             client.download(job_id, target)
             assert (target / "out" / "effect").read_text() == "effect\n", job_id
     finally:
+        client.close()
         server.end()
