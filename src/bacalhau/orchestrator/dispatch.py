@@ -22,7 +22,7 @@ async def dispatch(state: State) -> None:
         news, state.news = state.news, defaultdict(dict)
         greeted, state.greeted = state.greeted, set()
         now = state.clock.now()
-        repeat = now - last >= REPEAT_S * 1e9
+        repeat = not 0 <= now - last < REPEAT_S * 1e9  # below 0: the clock was set back
         if repeat:
             last = now
         for node in [view.node for view in state.store.nodes()]:
@@ -37,7 +37,7 @@ async def dispatch(state: State) -> None:
                         row
                         for row in state.store.unsettled(node.id)
                         if row.id not in news.get(node.id, {})
-                        and (node.id in greeted or row.modify_time < born)
+                        and (node.id in greeted or not born <= row.modify_time <= now)
                     ),
                 ]
             batch = compose(state, rows)

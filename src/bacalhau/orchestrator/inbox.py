@@ -147,7 +147,13 @@ def _merge(
             if stored.node_id != node_id:
                 log.warning("node %s reports execution %s of another node", node_id, execution_id)
                 continue
-            fresh = [event for event in report.events if event.time > stored.event_time]
+            fresh = [
+                event
+                for event in report.events
+                if event.time > stored.event_time
+                and event.execution_id == execution_id
+                and (event.job_id, event.job_version) == (stored.job_id, stored.job_version)
+            ]
             row = lifecycle.observe(
                 stored, word, now, finite=_is_finite(state, stored), filled=filled(stored)
             )

@@ -3,7 +3,7 @@
 import logging
 
 from bacalhau.core import membership
-from bacalhau.model.errors import Conflict, NotFound, Rejected
+from bacalhau.model.errors import Conflict, NotFound, Rejected, Unavailable
 from bacalhau.model.message import Goodbye, Heartbeat, Hello, Stop, Welcome
 from bacalhau.model.message import Message as WireMessage
 from bacalhau.model.node import Membership, Node
@@ -104,12 +104,13 @@ async def watch(state: State) -> None:
         times = {id_: seen.time for id_, seen in state.seen.items()}
         silent = membership.silent(nodes, times, now, timeout_s)
         if silent:
-            for node in silent:
-                log.warning("node %s is disconnected: %s", node.id, node.message)
             try:
                 await state.commit(Change(nodes=silent))
-            except Conflict:
-                continue
+            except (Conflict, Unavailable) as error:
+                log.warning("the silence of nodes could not be written: %s", error)
+                continue  # the next look finds them silent again
+            for node in silent:
+                log.warning("node %s is disconnected: %s", node.id, node.message)
             _node_changed(state)
 
 

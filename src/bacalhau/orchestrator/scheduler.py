@@ -16,6 +16,8 @@ LINGER_S = 0.003
 """With more jobs than CROWD under way, decisions wait this long for company: a commit costs
 the same for one job as for a hundred. An idle cluster decides at once."""
 UNAVAILABLE_S = 1.0
+LEFT_ALONE_S = 60
+"""How long a job waits about which a decision failed in an unforeseen way."""
 CONFLICTS_MAX = 8
 """After so many lost races in a row the scheduler yields for a moment."""
 
@@ -43,6 +45,10 @@ async def schedule_for_ever(state: State) -> None:
             state.queue.nack(taken)
             log.warning("cannot write decisions now: %s", error)
             await state.clock.sleep(UNAVAILABLE_S)
+        except Exception:
+            # A job about which nothing can be decided must not stop all others.
+            log.exception("no decision about %s", ", ".join(taken))
+            await _one_by_one(state, taken)
         else:
             conflicts = 0
 
@@ -67,12 +73,29 @@ async def step(state: State, job_ids: list[str]) -> None:
     for job_id in job_ids:
         job = after.get(job_id)
         if job is None or job.state.is_terminal:
-            state.queue.drop(job_id)
+            newer = state.store.live_job(job_id)  # it may have been run again meanwhile
+            if newer is None or newer.state.is_terminal:
+                state.queue.drop(job_id)
             continue
         if job.wake_time:
             state.queue.wake_at(job_id, job.wake_time)
         if job_id in plan.blocked:
             state.queue.block(job_id, plan.blocked[job_id])
+
+
+async def _one_by_one(state: State, job_ids: list[str]) -> None:
+    """Decide for each alone; those for which that fails are looked at again later."""
+    state.queue.nack(job_ids)
+    taken = state.queue.take(state.clock.now(), len(job_ids))
+    for job_id in taken:
+        try:
+            await step(state, [job_id])
+        except (Conflict, Unavailable):
+            state.queue.nack([job_id])
+        except Exception:
+            log.error("job %s is left alone for %d s", job_id, LEFT_ALONE_S)
+            state.queue.ack([job_id])
+            state.queue.wake_at(job_id, state.clock.now() + LEFT_ALONE_S * 1_000_000_000)
 
 
 def _pause_s(wake: int | None, now: int) -> float | None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from bacalhau.config import Config
 from bacalhau.core import messages
@@ -57,7 +58,23 @@ class State:
 
     async def commit(self, change: Change) -> None:
         """Write the change, then wake whoever it concerns. Raises Conflict, Unavailable."""
-        await self.store.commit(change)
+        writing = asyncio.ensure_future(self.store.commit(change))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # Whoever asked has gone; what is written nevertheless must not lie about unseen.
+            writing.add_done_callback(partial(self._written_unseen, change))
+            raise
+        self._wake(change)
+
+    def _written_unseen(self, change: Change, writing: asyncio.Future[None]) -> None:
+        if writing.cancelled() or writing.exception() is not None:
+            return
+        self._wake(change)
+        for job in change.jobs:
+            self.evaluate(job)
+
+    def _wake(self, change: Change) -> None:
         for execution in change.executions:
             if messages.tell(execution) is not None:
                 self.news[execution.node_id][execution.id] = execution

@@ -2,7 +2,7 @@
 
 import logging
 
-from bacalhau.model.errors import Unavailable
+from bacalhau.model.errors import Error, Rejected
 from bacalhau.orchestrator.state import State
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ async def sweep(state: State) -> None:
     while True:
         try:
             await sweep_once(state)
-        except Unavailable as error:
+        except (Error, OSError) as error:
             log.warning("retention waits: %s", error)
         await state.clock.sleep(SWEEP_S)
 
@@ -37,4 +37,7 @@ async def sweep_once(state: State) -> None:
     if keep_s:
         for info in await state.objects.list(""):
             if info.modified < now - int(keep_s * 1e9):
-                await state.objects.delete(info.key)
+                try:
+                    await state.objects.delete(info.key)
+                except Rejected:
+                    log.debug("not an object of ours: %s", info.key)
