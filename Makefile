@@ -19,8 +19,8 @@ test: $(VENV)/.ready lint types  ## everything this machine can test
 	$(MAKE) --no-print-directory sim
 
 lint: $(VENV)/.ready
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs/generate.py docs/fault_codes.py
+	$(BIN)/ruff format --check src tests benchmarks examples docs/generate.py docs/fault_codes.py
 	$(BIN)/lint-imports
 
 types: $(VENV)/.ready

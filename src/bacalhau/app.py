@@ -436,9 +436,15 @@ def run_devstack(
         )
     if bad_computes:
         raise Rejected("--bad-computes is not offered", hint="Faults are simulated by make sim.")
+    port = config.publishers.types.local.port
     members = {
         f"node-{number}": configure(
-            {"Labels": {**config.labels, "id": f"node-{number}", "env": "devstack"}}, config
+            {
+                "Labels": {**config.labels, "id": f"node-{number}", "env": "devstack"},
+                # One machine, one port each; 0 takes a free one anyway.
+                "Publishers.Types.Local.Port": port and port + number,
+            },
+            config,
         )
         for number in range(computes + hybrids)
     }

@@ -271,10 +271,10 @@ def test_errors_about_users_do_not_repeat_their_passwords() -> None:
 
 
 def test_who_sets_what_does_nothing_yet_is_told_so() -> None:
-    loaded = read(["API.TLS.CertFile=/c.pem"], environ={"BACALHAU_WEBUI_ENABLED": "1"})
+    loaded = read(["API.TLS.SelfSigned"], environ={"BACALHAU_WEBUI_ENABLED": "1"})
     assert loaded.warnings == (
         "WebUI.Enabled is set (BACALHAU_WEBUI_ENABLED), but has no effect in this version",
-        "API.TLS.CertFile is set (-c), but has no effect in this version",
+        "API.TLS.SelfSigned is set (-c), but has no effect in this version",
     )
 
 

@@ -228,8 +228,6 @@ class Compute(Section):
         "no disk; 0: no limit.", ours=True,
     )  # fmt: skip
     stop_grace = duration(5, "Time between asking a program to end and ending it.", ours=True)
-    log_retention = duration(HOUR, "How long the node keeps logs after an execution's end.",
-                             ours=True)  # fmt: skip
 
 
 # Engines, inputs, publishers
@@ -418,10 +416,6 @@ class Limits(Section):
     max_count = number(1_000_000, "Largest Count of a job.", low=1, ours=True)
     max_jobs = number(1_000_000, "Jobs that have not ended, at one time.", low=1, ours=True)
     max_spec_size = size("1MB", "Largest job specification.", ours=True)
-    max_log_size = size(
-        "100MB", "Bytes of stdout and of stderr kept for replay, per execution.", ours=True
-    )
-    max_log_streams = number(1000, "Clients that read logs at one time.", low=1, ours=True)
 
 
 class Config(Section):
@@ -457,12 +451,9 @@ INERT = (
     "API.Auth.Oauth2.",
     "API.TLS.AutoCert",
     "API.TLS.AutoCertCachePath",
-    "API.TLS.CertFile",
-    "API.TLS.KeyFile",
     "API.TLS.SelfSigned",
     "Compute.Auth.",
     "Compute.Heartbeat.InfoUpdateInterval",
-    "Compute.LogRetention",
     "Compute.Network.",
     "Compute.Orchestrators",
     "Compute.TLS.",
@@ -470,8 +461,6 @@ INERT = (
     "InputSources.Types.IPFS.",
     "JobAdmissionControl.ProbeExec",
     "JobAdmissionControl.ProbeHTTP",
-    "Limits.MaxLogSize",
-    "Limits.MaxLogStreams",
     "Logging.LogDebugInfoInterval",
     "Logging.Mode",
     "Orchestrator.Advertise",
