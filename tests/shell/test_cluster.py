@@ -196,6 +196,15 @@ async def test_logs_can_be_followed_from_before_the_start_to_the_end(tmp_path: P
         assert text == b"0123456789abcdef" * 3
 
 
+async def test_logs_followed_at_once_are_never_empty(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as (client, _):
+        for _round in range(40):
+            submitted = await client.submit(wasm(PRINT % 1))
+            async with asyncio.timeout(20):
+                lines = [line.text async for line in client.logs(submitted.job_id, follow=True)]
+            assert "".join(lines) == "0123456789abcdef"
+
+
 async def test_an_ops_job_runs_once_on_every_node(tmp_path: Path) -> None:
     async with cluster(tmp_path, nodes=3) as (client, _):
         submitted = await client.submit(job("ops", kind="ops"))

@@ -4,13 +4,14 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from bacalhau.compute.node import Node
+from bacalhau.compute.node import Held, Node
 from bacalhau.compute.workspace import publishes_files
 from bacalhau.model.message import LOG_PORTION, LogChunk, LogRequest
 from bacalhau.ports.transport import ORCHESTRATOR
 
 CHUNK_BYTES = 64 * 1024
 STREAMS_MAX = 256
+UNSEEN_S, UNSEEN_LOOK_S = 0.5, 0.002
 LOOK_S = (0.001, 0.1)
 """How soon a follower looks again: quickly after new output, then ever more slowly."""
 
@@ -40,7 +41,7 @@ def cancel_stream(node: Node, stream_id: str) -> None:
 async def _stream(node: Node, request: LogRequest) -> None:
     """One portion; who has read it asks for the next."""
     results = node.place_of(request.execution_id)
-    held = node.held.get(request.execution_id)
+    held = await _appears(node, request.execution_id)
     if held is not None and publishes_files(held.job.spec.task):
         results /= "results"
     files = {1: results / "stdout", 2: results / "stderr"}
@@ -73,6 +74,16 @@ async def _stream(node: Node, request: LogRequest) -> None:
             return
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, LOOK_S[1])
+
+
+async def _appears(node: Node, execution_id: str) -> Held | None:
+    """The execution; a request for its log may be faster than its assignment."""
+    for _ in range(round(UNSEEN_S / UNSEEN_LOOK_S)):
+        held = node.held.get(execution_id)
+        if held is not None:
+            return held
+        await asyncio.sleep(UNSEEN_LOOK_S)
+    return node.held.get(execution_id)
 
 
 def _read(path: Path, offset: int) -> bytes:

@@ -12,6 +12,7 @@ from bacalhau.ports.cluster import LogLine
 
 STREAM_CHUNKS = 64
 ASK_AGAIN_S = 2.0
+ASK_SOON_S = 0.1
 ASK_MAX = 15
 SOURCES = {1: "stdout", 2: "stderr"}
 
@@ -150,6 +151,10 @@ async def _live(
             if chunk.end:
                 now = await state.store.execution(execution.id)
                 if chunk.error and now is not None:
+                    if follow and not now.is_settled and not now.lost:
+                        await state.clock.sleep(ASK_SOON_S)
+                        ask = True  # the node has not begun, or its last report is on its way
+                        continue
                     async for line in _rest(state, now, offsets):
                         yield line
                 return
