@@ -1,4 +1,7 @@
-"""After a submission: show how the job goes until it ends, and say how it ended."""
+"""After a submission: show how the job goes until it ends, and say how it ended.
+
+Services and daemons do not end: they are followed until they run.
+"""
 
 import sys
 import time
@@ -7,7 +10,7 @@ from typing import Any
 
 from bacalhau.cli.call import Call, segment
 from bacalhau.cli.command import Problem
-from bacalhau.cli.progress import Progress
+from bacalhau.cli.progress import Progress, is_endless
 from bacalhau.cli.style import paint, safe, short_id
 from bacalhau.model.errors import Unavailable
 
@@ -66,12 +69,15 @@ def _follow_events(call: Call, job_id: str, version: int) -> None:
         asked = 0.0
         for events in batches(call, job_id, version, _deadline(call), progress.tick):
             progress.take(events)
+            if is_endless(job) and progress.runs:
+                return
             if not events and progress.waits and time.monotonic() - asked > REASON_S:
                 asked = time.monotonic()
-                progress.queued(_queue_reason(call, job_id))
+                progress.queued(queue_reason(call, job_id))
 
 
-def _queue_reason(call: Call, job_id: str) -> str:
+def queue_reason(call: Call, job_id: str) -> str:
+    """Why the job waits; empty when it does not."""
     try:
         state = call.get(f"/orchestrator/jobs/{segment(job_id)}")["Job"]["State"]
     except Unavailable:
@@ -150,7 +156,9 @@ def _hints(job: dict[str, Any]) -> None:
         ("To see more about the job", f"bacalhau job describe {short}"),
         ("To see its executions", f"bacalhau job executions {short}"),
     ]
-    if publishes:
+    if is_endless(job):
+        rows.append(("To stop it", f"bacalhau job stop {short}"))
+    elif publishes:
         rows.append(("To fetch the results", f"bacalhau job get {short}"))
     print()
     for what, command in rows:

@@ -77,6 +77,11 @@ class Counts:
         return f"{done}/{self.total or done} done{failed}"
 
 
+def is_endless(job: dict[str, Any]) -> bool:
+    """Is this a job that runs until it is stopped?"""
+    return job.get("Type") in ("service", "daemon")
+
+
 class Progress:
     """Shows events as they come. As a context manager it leaves no half line behind."""
 
@@ -84,6 +89,7 @@ class Progress:
         total = job.get("Count") or 0
         self._many = total > MANY
         self._quiet = quiet
+        self._endless = is_endless(job)
         self._live = not quiet and is_terminal(sys.stderr)
         self._counts = Counts(total)
         self._has_header = False
@@ -104,15 +110,17 @@ class Progress:
         self._clear()
         if kind is None and not self._quiet:
             spent = time.monotonic() - self._started
-            print(f"\n{self._counts.end()} in {spent:.1f} s")
+            running = self._counts.of("running")
+            how = f"{running} running after" if self._endless else f"{self._counts.end()} in"
+            print(f"\n{how} {spent:.1f} s")
         sys.stdout.flush()
 
     def take(self, events: list[dict[str, Any]]) -> None:
         """Count these events, and show those that a person wants to see."""
-        if self._quiet:
-            return
         for event in events:
             self._counts.take(event)
+        if self._quiet:
+            return
         for event in events:
             if self._is_wanted(event):
                 self._clear()
@@ -121,6 +129,12 @@ class Progress:
         if self._many and not self._live and events:
             self._say_counts()
         self.tick()
+
+    @property
+    def runs(self) -> bool:
+        """Does all run that a job without an end asks for?"""
+        counts = self._counts
+        return counts.of("running") > 0 and not counts.of("placed") and not counts.queued
 
     @property
     def waits(self) -> bool:
