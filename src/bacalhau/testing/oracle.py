@@ -6,7 +6,7 @@ the same plan as `schedule(snapshot)`, only slower.
 
 from collections.abc import Mapping
 
-from bacalhau.core.schedule.feasible import Demand, Room
+from bacalhau.core.schedule.feasible import Demand, Room, unfit
 from bacalhau.core.schedule.rank import Index, Places, Slot, Turn
 
 
@@ -30,7 +30,7 @@ class NaivePlaces(Places):
     """Asks every node anew for each job."""
 
     def index(self, wanted: Demand) -> Index:
-        return Index(wanted, self.slots)
+        return Index(wanted, self.slots, lambda info: unfit(wanted, info))
 
     def turn(self, wanted: Demand, counts: dict[str, int]) -> Turn:
         return NaiveTurn(self.index(wanted), counts)

@@ -5,7 +5,7 @@ Three answers: `unready` (the node takes nothing now), `unfit` (never, as node a
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
@@ -20,6 +20,9 @@ from bacalhau.model.resources import Resources, ResourcesConfig, parse
 
 NODE_EXECUTIONS_MAX = 4096
 """Live executions on one node, so that work that asks for nothing has a bound too."""
+
+REMEMBERED_MAX = 20_000
+"""Answers kept per demand, some 3 MB; beyond that many nodes they are asked anew."""
 
 _LOCAL_SOURCES = frozenset({"local", "localdirectory"})
 _IN_PLACE = frozenset({"", "inline"}) | _LOCAL_SOURCES
@@ -111,6 +114,26 @@ def unfit(wanted: Demand, info: NodeInfo) -> str:
     if not most.fits(wanted.resources) and most != _NOTHING:
         return f"more than one job may use there: {most.lacks(wanted.resources)}"
     return _refused(wanted, info)
+
+
+@lru_cache(maxsize=16)
+def judge(wanted: Demand) -> Callable[[NodeInfo], str]:
+    """`unfit` for this demand, which remembers its answers.
+
+    A record never changes, so its answer holds as long as the very same record is asked
+    about; it is kept, so that its identity is not given to another.
+    """
+    known: dict[int, tuple[NodeInfo, str]] = {}
+
+    def answer(info: NodeInfo) -> str:
+        found = known.get(id(info))
+        if found is None:
+            if len(known) >= REMEMBERED_MAX:
+                known.clear()
+            found = known[id(info)] = (info, unfit(wanted, info))
+        return found[1]
+
+    return answer
 
 
 def _refused(wanted: Demand, info: NodeInfo) -> str:

@@ -14,7 +14,7 @@ top is refreshed until it is true, and nothing else is looked at.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -23,8 +23,8 @@ from bacalhau.core.schedule.feasible import (
     NODE_EXECUTIONS_MAX,
     Demand,
     Room,
+    judge,
     room,
-    unfit,
 )
 from bacalhau.model.execution import Execution
 from bacalhau.model.node import NodeInfo
@@ -98,14 +98,16 @@ class Slot(msgspec.Struct, eq=False, gc=False):
 class Index:
     """The nodes that can take one demand, and why the others cannot."""
 
-    def __init__(self, wanted: Demand, slots: Iterable[Slot]) -> None:
+    def __init__(
+        self, wanted: Demand, slots: Iterable[Slot], unfit: Callable[[NodeInfo], str]
+    ) -> None:
         self.wanted = wanted
         self.suitable: list[Slot] = []
         self.reasons: Counter[str] = Counter()
         self._wishes: dict[str, float] = {}
         self._heap: list[tuple[int, float, int, int, Slot]] | None = None
         for slot in slots:
-            reason = unfit(wanted, slot.info)
+            reason = unfit(slot.info)
             if reason:
                 self.reasons[reason] += 1
             else:
@@ -258,7 +260,7 @@ class Places:
         """The nodes for this demand; equal demands get the same index."""
         index = self._indexes.get(wanted)
         if index is None:
-            index = self._indexes[wanted] = Index(wanted, self.slots)
+            index = self._indexes[wanted] = Index(wanted, self.slots, judge(wanted))
         return index
 
     def turn(self, wanted: Demand, counts: dict[str, int]) -> Turn:
