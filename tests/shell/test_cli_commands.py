@@ -309,6 +309,17 @@ def test_a_bad_job_file_is_refused_before_anything_is_sent(
      ["job", "stop", "x"], ["job", "get", "x"], ["job", "logs", "x"]],
     ids=" ".join,
 )  # fmt: skip
+def test_a_job_file_of_50_mb_is_refused_as_too_large(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "j.yaml").write_bytes(b"Name: " + b"x" * 50_000_000)
+    for command in ("run", "validate"):
+        status, _, err = run(capsys, "job", command, "j.yaml")
+        assert status == 1
+        assert "j.yaml is larger than the 16777216 bytes of a job file" in err
+        assert "Hint: data belongs into inputs" in err
+
+
 def test_without_a_server_the_address_is_named(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

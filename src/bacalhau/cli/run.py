@@ -10,7 +10,7 @@ from bacalhau.cli.style import paint
 from bacalhau.cli.table import to_yaml
 from bacalhau.client import Submitted
 from bacalhau.core.check import check
-from bacalhau.core.jobfile import INVALID, load
+from bacalhau.core.jobfile import INVALID, MAX_TEXT_CHARS, load
 from bacalhau.core.wire import spec as view
 from bacalhau.model.errors import Error, NotFound, Rejected
 from bacalhau.model.job import JobSpec
@@ -73,13 +73,18 @@ def _read(path: str) -> str:
     if not path:
         if sys.stdin.isatty():
             print("Reading from /dev/stdin; send Ctrl-d to stop.", file=sys.stderr, flush=True)
-        data = sys.stdin.buffer.read()
+        data = sys.stdin.buffer.read(MAX_TEXT_CHARS + 1)
     else:
         try:
             with open(path, "rb") as file:
-                data = file.read()
+                data = file.read(MAX_TEXT_CHARS + 1)
         except OSError as error:
             raise Problem(f"cannot read {path}: {error.strerror}") from None
+    if len(data) > MAX_TEXT_CHARS:
+        raise Problem(
+            f"{path or 'standard input'} is larger than the {MAX_TEXT_CHARS} bytes of a job file",
+            "data belongs into inputs (InputSources), not into the job",
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
