@@ -8,6 +8,7 @@ from bacalhau.model.base import evolve
 from bacalhau.model.errors import Conflict, Unavailable
 from bacalhau.model.event import Event
 from bacalhau.model.execution import Execution, Observed
+from bacalhau.model.job import Job
 from bacalhau.model.message import (
     Ack,
     Goodbye,
@@ -175,13 +176,22 @@ def _is_finite(state: State, execution: Execution) -> bool:
     return job is None or job.spec.type.is_finite
 
 
+def _calls_for_a_look(row: Execution, job: Job) -> bool:
+    """An end, an answer to a bid, or a start from which a time-out counts."""
+    if row.is_settled or row.observed is Observed.BID:
+        return True
+    timeouts = job.spec.task.timeouts
+    return row.observed is Observed.RUNNING and bool(
+        timeouts.execution_timeout or timeouts.total_timeout
+    )
+
+
 def _look(state: State, rows: dict[str, Execution]) -> None:
     freed = False
     for row in rows.values():
-        if row.is_settled:
-            freed = True
-            job = state.store.live_job(row.job_id)
-            if job is not None:
-                state.evaluate(job)
+        freed = freed or row.is_settled
+        job = state.store.live_job(row.job_id)
+        if job is not None and _calls_for_a_look(row, job):
+            state.evaluate(job)
     if freed:
         state.capacity_changed()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from bacalhau.model.errors import NotFound, Unavailable
 from bacalhau.model.execution import Execution, Observed
-from bacalhau.model.message import LOG_PORTION, LogCancel, LogRequest
+from bacalhau.model.message import LOG_PORTION, LogCancel, LogChunk, LogRequest
 from bacalhau.orchestrator.state import State
 from bacalhau.ports.cluster import LogLine
 
@@ -126,38 +126,27 @@ async def _live(
                 )
                 await state.transport.send(execution.node_id, [request])
                 ask, received = False, 0
-            try:
-                async with asyncio.timeout(ASK_AGAIN_S):
-                    chunk = await chunks.get()
-            except TimeoutError:
-                now = await state.store.execution(execution.id)
-                if now is None:
+            chunk = await _next(chunks)
+            if chunk is not None and chunk.end and not chunk.error:
+                return
+            if chunk is None or chunk.end:  # silence, or a node that does not hold it
+                row = await state.store.execution(execution.id)
+                if row is None:
                     return
-                if now.is_settled or now.lost:
-                    async for line in _rest(state, now, offsets):
+                if row.is_settled or row.lost or (chunk is not None and not follow):
+                    async for line in _rest(state, row, offsets):
                         yield line
                     return
-                silent += 1
-                if not follow and silent >= ASK_MAX:
-                    raise Unavailable(
-                        f"node {execution.node_id} does not answer",
-                        hint="Its output is shown once it is connected again.",
-                    ) from None
+                if chunk is None:
+                    silent += 1
+                    _give_up(execution, follow, silent)
+                else:  # the assignment, or the last report, is on its way
+                    await state.clock.sleep(ASK_SOON_S)
                 ask = True
                 continue
             silent = 0
             received += 1
             ask = received >= LOG_PORTION
-            if chunk.end:
-                now = await state.store.execution(execution.id)
-                if chunk.error and now is not None:
-                    if follow and not now.is_settled and not now.lost:
-                        await state.clock.sleep(ASK_SOON_S)
-                        ask = True  # the node has not begun, or its last report is on its way
-                        continue
-                    async for line in _rest(state, now, offsets):
-                        yield line
-                return
             if offsets[chunk.source] < 0:
                 offsets[chunk.source] = chunk.offset
             if chunk.offset > offsets[chunk.source]:
@@ -170,6 +159,22 @@ async def _live(
     finally:
         state.streams.pop(stream_id, None)
         await state.transport.send(execution.node_id, [LogCancel(stream_id=stream_id)])
+
+
+async def _next(chunks: asyncio.Queue[LogChunk]) -> LogChunk | None:
+    try:
+        async with asyncio.timeout(ASK_AGAIN_S):
+            return await chunks.get()
+    except TimeoutError:
+        return None
+
+
+def _give_up(execution: Execution, follow: bool, silent: int) -> None:
+    if not follow and silent >= ASK_MAX:
+        raise Unavailable(
+            f"node {execution.node_id} does not answer",
+            hint="Its output is shown once it is connected again.",
+        )
 
 
 async def _rest(
