@@ -303,12 +303,6 @@ def test_a_bad_job_file_is_refused_before_anything_is_sent(
     assert "cannot reach" not in err
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["job", "list"], ["node", "list"], ["agent", "alive"], ["exec", "--", "true"],
-     ["job", "stop", "x"], ["job", "get", "x"], ["job", "logs", "x"]],
-    ids=" ".join,
-)  # fmt: skip
 def test_a_job_file_of_50_mb_is_refused_as_too_large(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -320,6 +314,12 @@ def test_a_job_file_of_50_mb_is_refused_as_too_large(
         assert "Hint: data belongs into inputs" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["job", "list"], ["node", "list"], ["agent", "alive"], ["exec", "--", "true"],
+     ["job", "stop", "x"], ["job", "get", "x"], ["job", "logs", "x"]],
+    ids=" ".join,
+)  # fmt: skip
 def test_without_a_server_the_address_is_named(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
