@@ -270,3 +270,16 @@ async def test_one_job_with_a_poisoned_module_fails_at_once_and_says_why(tmp_pat
         assert len(rows) == 1
         assert rows[0].fault is not None
         assert rows[0].fault.code == "InvalidModule"
+
+
+async def test_results_without_files_are_made_of_the_whole_log(tmp_path: Path) -> None:
+    lines = 3000
+    async with cluster(tmp_path / "state") as (client, _):
+        submitted = await client.submit(wasm(PRINT % lines))
+        await ended(client, submitted.job_id)
+        target = tmp_path / "got"
+        target.mkdir()
+        await client.download(submitted.job_id, target)
+        assert (target / "stdout").read_text() == "0123456789abcdef" * lines
+        assert (target / "stderr").read_text() == ""
+        assert (target / "exitCode").read_text().strip() == "0"

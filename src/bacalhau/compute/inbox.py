@@ -38,6 +38,8 @@ async def receive(node: Node) -> None:
         for message in messages:
             try:
                 if isinstance(message, Assign):
+                    if not node.welcomed:
+                        continue  # meant for this node's former process; it comes again
                     accepted += _assign(node, message.job, message.executions)
                 else:
                     await _take(node, message)

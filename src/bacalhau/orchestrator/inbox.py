@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 
 from bacalhau.core import lifecycle, membership
 from bacalhau.model.base import evolve
@@ -124,16 +125,11 @@ def _merge(
     rows: dict[str, Execution] = {}
     events: list[Event] = []
     unknown: dict[str, list[tuple[str, int, str]]] = {}
-    completed: set[tuple[str, int, int]] = set()
+    completed: dict[str, set[int]] = defaultdict(set)
 
     def filled(stored: Execution) -> bool:
-        """Has another execution completed this partition, before or in this very batch?"""
-        if (stored.job_id, stored.job_version, stored.partition) in completed:
-            return True
         views = state.store.views([stored.job_id])
-        return bool(views) and (
-            views[0].job.version == stored.job_version and stored.partition in views[0].done
-        )
+        return bool(views) and lifecycle.filled(views[0], stored, completed[stored.job_id])
 
     for node_id, reports in batch.items():
         for execution_id, report in reports.items():
@@ -159,7 +155,7 @@ def _merge(
                 stored, word, now, finite=_is_finite(state, stored), filled=filled(stored)
             )
             if row is not None and row.observed is Observed.COMPLETED:
-                completed.add((stored.job_id, stored.job_version, stored.partition))
+                completed[stored.job_id].add(stored.partition)
             if row is None and not fresh:
                 continue
             if row is None:

@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
-import io
+import os
 import tarfile
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
 from pathlib import PurePosixPath
+from typing import IO
 
 from bacalhau.core import signature
 from bacalhau.model.errors import Forbidden, NotFound
@@ -18,6 +21,7 @@ from bacalhau.orchestrator.state import State
 from bacalhau.ports.objects import ObjectInfo
 
 ARCHIVE = "results.tar.gz"
+CHUNK_BYTES = 64 * 1024
 UPLOADS = (ARCHIVE, "stdout", "stderr")
 
 
@@ -84,34 +88,47 @@ async def _archive(
     state: State, key: str, execution: Execution, offset: int
 ) -> tuple[ObjectInfo, AsyncIterator[bytes]]:
     """stdout, stderr and exitCode of an execution that left no files."""
-    parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-    async for line in kept(state, execution):
-        parts[SOURCES[line.source]].append(line.data)
-    files = {name: b"".join(data) for name, data in parts.items()}
-    files["exitCode"] = str(execution.output.exit_code if execution.output else 0).encode()
-    data = await asyncio.to_thread(_tar, files, execution.end_time // 10**9)
+    with ExitStack() as stack:
+        parts = {
+            name: stack.enter_context(tempfile.TemporaryFile())
+            for name in (*SOURCES.values(), "exitCode")
+        }
+        archive = stack.enter_context(tempfile.TemporaryFile())
+        async for line in kept(state, execution):
+            parts[SOURCES[line.source]].write(line.data)
+        exit_code = execution.output.exit_code if execution.output else 0
+        parts["exitCode"].write(str(exit_code).encode())
+        sha256 = await asyncio.to_thread(_tar, parts, archive, execution.end_time // 10**9)
+        for part in parts.values():
+            part.close()
+        kept_open = stack.pop_all()  # from here on the reader of the body closes it
     info = ObjectInfo(
-        key=key,
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        modified=execution.end_time,
+        key=key, size=archive.seek(0, os.SEEK_END), sha256=sha256, modified=execution.end_time
     )
+    archive.seek(offset)
 
     async def body() -> AsyncIterator[bytes]:
-        yield data[offset:]
+        with kept_open:
+            while data := archive.read(CHUNK_BYTES):
+                yield data
 
     return info, body()
 
 
-def _tar(files: dict[str, bytes], modified_s: int) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
-        for name, data in files.items():
+def _tar(parts: Mapping[str, IO[bytes]], archive: IO[bytes], modified_s: int) -> str:
+    """Pack the files in order; the archive's SHA-256."""
+    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as packed:
+        for name, part in parts.items():
             member = tarfile.TarInfo(name)
-            member.size = len(data)
+            member.size = part.seek(0, os.SEEK_END)
             member.mtime = modified_s
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
+            part.seek(0)
+            packed.addfile(member, part)
+    archive.seek(0)
+    digest = hashlib.sha256()
+    while data := archive.read(CHUNK_BYTES):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 async def results(state: State, job: Job) -> tuple[SpecConfig, ...]:
