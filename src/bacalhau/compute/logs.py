@@ -73,7 +73,7 @@ async def _stream(node: Node, request: LogRequest) -> None:
             await node.transport.send(ORCHESTRATOR, [end])
             return
         await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, LOOK_S[1])
+        pause_s = min(pause_s * 1.1, LOOK_S[1])
 
 
 async def _appears(node: Node, execution_id: str) -> Held | None:
