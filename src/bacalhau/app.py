@@ -247,6 +247,7 @@ def _executors(config: Config, directory: Path) -> dict[str, Any]:
                 allow=process.allow,
                 read_only_paths=process.read_only_paths,
                 max_processes=process.max_processes,
+                host_network=process.host_network,
             ),
             "wasm": lambda make: make(directory / "wasm-cache", max_workers=wasm.max_workers),
         },

@@ -100,7 +100,7 @@ def _conclude(node: Node, held: Held, fault: Fault | None, result: SpecConfig) -
             details["Retryable"] = "true"
         node.say(
             held,
-            Topic.RUNNING,
+            Topic.RUNNING if held.execution.start_time else Topic.PREPARING,
             fault.message,
             details=details,
             observed=Observed.FAILED,

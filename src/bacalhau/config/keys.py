@@ -253,6 +253,10 @@ class Process(Section):
         (), "More paths of this machine that every job sees, read-only.", ours=True
     )
     max_processes = number(256, "Processes and threads of one execution.", low=1, ours=True)
+    host_network = switch(
+        False, "Give jobs that ask for it this machine's network. They then reach all that "
+        "listens here, this API included: set API.Auth.RequireToken with it.", ours=True,
+    )  # fmt: skip
 
 
 class Wasm(Section):
