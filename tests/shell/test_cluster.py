@@ -12,7 +12,7 @@ from wasmtime import wat2wasm
 
 from bacalhau.app import Running
 from bacalhau.client import AsyncClient
-from bacalhau.model.errors import NoChange
+from bacalhau.model.errors import NoChange, Rejected
 from bacalhau.model.job import JobState
 from bacalhau.testing.stack import stack
 
@@ -283,3 +283,10 @@ async def test_results_without_files_are_made_of_the_whole_log(tmp_path: Path) -
         assert (target / "stdout").read_text() == "0123456789abcdef" * lines
         assert (target / "stderr").read_text() == ""
         assert (target / "exitCode").read_text().strip() == "0"
+
+
+async def test_what_is_no_job_is_refused_by_the_client(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as (client, _):
+        for nonsense in (5, "x", None, ["a"]):
+            with pytest.raises(Rejected, match="a job is a mapping"):
+                await client.submit(nonsense)  # type: ignore[arg-type]  # that is the point

@@ -306,7 +306,14 @@ def _view(spec: "Spec") -> "JSON":
         # A job file may wrap the job, as the API does.
         return dict(spec)
     from bacalhau.core.wire import spec as view
+    from bacalhau.model.errors import Rejected
+    from bacalhau.model.job import JobSpec
 
+    if not isinstance(spec, JobSpec):
+        raise Rejected(
+            f"a job is a mapping or a JobSpec, not {type(spec).__name__}",
+            hint="Job files are read with bacalhau.core.jobfile.load.",
+        )
     return view(spec)
 
 

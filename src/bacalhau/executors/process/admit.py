@@ -75,7 +75,12 @@ def _check_network(work: Work, settings: Settings) -> None:
             "Use None, or Host where the node's owner allows it.",
         )
     if shared and not settings.host_network:
-        raise failed(FaultKind.TRANSIENT, "NetworkRefused", "this node gives jobs no network")
+        raise failed(
+            FaultKind.TRANSIENT,
+            "NetworkRefused",
+            "this node gives jobs no network",
+            "Its owner can allow it with Engines.Types.Process.HostNetwork.",
+        )
 
 
 def _program(work: Work, wanted: params.Params, settings: Settings, host: Host) -> command.Program:
