@@ -143,6 +143,8 @@ async def _carry_out(node: Node, held: Held) -> tuple[Fault | None, SpecConfig]:
             start_time=node.clock.now(),
         )
     outcome = await _outcome(node, held, executor)
+    if outcome.fault is None:
+        _tell_limits(node, held, outcome)
     held.output = await _collect(node, held, held.work, outcome)
     if outcome.fault is not None and outcome.fault.kind is not FaultKind.USER:
         return outcome.fault, SpecConfig()  # the program never had its say
@@ -211,6 +213,22 @@ async def _outcome(node: Node, held: Held, executor: Executor) -> Outcome:
             current.uncancel()
         await executor.stop(execution_id, node.config.compute.stop_grace)
         return await executor.wait(execution_id)
+
+
+def _tell_limits(node: Node, held: Held, outcome: Outcome) -> None:
+    """A program may survive what its children do not: that must not go unseen."""
+    for figure, words in (
+        ("oom_kills", "of its processes were killed at the memory limit"),
+        ("forks_refused", "times it was refused another process"),
+    ):
+        count = int(outcome.usage.get(figure, 0))
+        if count:
+            node.say(
+                held,
+                Topic.RUNNING,
+                f"{count} {words}",
+                details={"IsError": "true", "ErrorCode": "LimitMet"},
+            )
 
 
 def _verdict(outcome: Outcome) -> Fault | None:

@@ -46,7 +46,8 @@ class Outcome(Record, kw_only=True):
     """How a run ended. A non-zero `exit_code` with no fault is the program's own verdict.
 
     `fault` says why the engine ended it or could not run it: out of memory, a limit, a
-    missing module. `usage` holds figures such as `cpu_s`, `memory_bytes_max`.
+    missing module. `usage` holds figures such as `cpu_s`, `memory_bytes_max`; `oom_kills` and
+    `forks_refused` count limits that a program met and survived.
     """
 
     exit_code: int = 0

@@ -60,6 +60,10 @@ def judge(ended: Ended) -> Outcome:
     usage = dict(ended.usage)
     if ended.events.memory_bytes_max:
         usage["memory_bytes_max"] = float(ended.events.memory_bytes_max)
+    if ended.events.oom_kills:
+        usage["oom_kills"] = float(ended.events.oom_kills)
+    if ended.events.forks_refused:
+        usage["forks_refused"] = float(ended.events.forks_refused)
     return Outcome(exit_code=KILLED if code is None else code, fault=fault, usage=usage)
 
 
