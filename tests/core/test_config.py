@@ -27,7 +27,7 @@ def read(
 ) -> Loaded:
     """Load with these texts as all the world there is."""
     return load(
-        settings, flags or {}, {"HOME": "/home/u", **(environ or {})}, (files or {}).get, "/work"
+        settings, flags or {}, {"HOME": "/home/u", **(environ or {})}, (files or {}).get, "/place"
     )
 
 
@@ -66,7 +66,7 @@ def test_the_file_of_the_data_dir_is_read_only_when_no_file_is_named() -> None:
 
 
 def test_the_data_dir_is_decided_before_its_file_is_read() -> None:
-    files = {"/work/here/config.yaml": "API: {Port: 8}", "/env/config.yaml": "API: {Port: 9}"}
+    files = {"/place/here/config.yaml": "API: {Port: 8}", "/env/config.yaml": "API: {Port: 9}"}
     assert read(flags={"DataDir": "here"}, files=files).config.api.port == 8
     by_alias = read(environ={"BACALHAU_DIR": "/env"}, files=files)
     assert by_alias.config.api.port == 9
@@ -76,7 +76,7 @@ def test_the_data_dir_is_decided_before_its_file_is_read() -> None:
 
 def test_the_data_dir_is_absolute_and_a_tilde_is_the_home() -> None:
     assert read().config.data_dir == "/home/u/.bacalhau"
-    assert read(["DataDir=x/../y"]).config.data_dir == "/work/y"
+    assert read(["DataDir=x/../y"]).config.data_dir == "/place/y"
     assert read(["f.yaml"], files={"f.yaml": "DataDir: ~/b"}).config.data_dir == "/home/u/b"
 
 
