@@ -9,9 +9,11 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 NOISE = 0.25
@@ -140,9 +142,25 @@ def machine() -> dict[str, object]:
     return {
         "python": sys.version.split()[0],
         "loop_ms": round(min(timed(_loop) for _ in range(5)) * 1000, 1),
+        **disk(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
+    }
+
+
+def disk() -> dict[str, float]:
+    """Median costs of the file system that servers under test write to ($TMPDIR)."""
+    synced: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="bacalhau-bench-") as scratch:
+        made = [timed(Path(scratch, str(number)).touch) for number in range(200)]
+        with open(Path(scratch, "log"), "wb", buffering=0) as file:
+            for _ in range(50):
+                file.write(bytes(4096))
+                synced.append(timed(partial(os.fdatasync, file.fileno())))
+    return {
+        "create_us": round(median(made) * 1e6, 1),
+        "fdatasync_ms": round(median(synced) * 1e3, 2),
     }
 
 
@@ -162,9 +180,13 @@ def _processor() -> str:
     return platform.machine()
 
 
-def write(results: Sequence[Result], versions: dict[str, str], directory: Path) -> None:
+def write(
+    results: Sequence[Result],
+    facts: dict[str, object],
+    versions: dict[str, str],
+    directory: Path,
+) -> None:
     """The report: benchmarks/report.json, and the table in docs/performance.md."""
-    facts = machine()
     load = [value for result in results for value in result.load]
     data = {
         "machine": facts,
@@ -182,6 +204,8 @@ def write(results: Sequence[Result], versions: dict[str, str], directory: Path) 
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
         f"{facts['cores']} cores of {facts['processor']}, {facts['system']}, "
         f"Python {facts['python']} (a million additions in a loop: {facts['loop_ms']} ms), "
+        f"creating a file {facts['create_us']} µs, a 4 KB write made durable "
+        f"{facts['fdatasync_ms']} ms, "
         f"load average before the trials {min(load, default=0)} to {max(load, default=0)}.",
         "",
         "| Goal | What | We | Yardstick, same run | Ratio | Aim | |",

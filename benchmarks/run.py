@@ -19,7 +19,7 @@ import listing
 import placement
 import submissions
 import throughput
-from harness import Result, write
+from harness import Result, machine, write
 from yardsticks import Peers
 
 from bacalhau import __version__
@@ -49,6 +49,7 @@ def main() -> None:
         raise SystemExit(f"no such goals: {', '.join(unknown)}; there are {', '.join(GOALS)}")
     results: list[Result] = []
     peers = Peers()
+    facts = machine()
     begin = time.monotonic()
     try:
         for name, measure in GOALS.items():
@@ -66,7 +67,7 @@ def main() -> None:
     if not options.quick and not options.only:
         results.sort(key=lambda result: int(result.goal[1:]))
         versions = {"bacalhau": __version__, **peers.versions}
-        write(results, versions, Path(__file__).parent.parent)
+        write(results, facts, versions, Path(__file__).parent.parent)
 
 
 def _options() -> argparse.Namespace:
