@@ -406,15 +406,20 @@ class ProcessExecutor:
             )
             fd = status.lock(place, create=True)
             assert fd is not None, "a new directory has no other user"
+            program = Program("/bin/true", "/bin/true")
+            begin = asyncio.ensure_future(self._begin(work, params.read(work.engine), program, fd))
             try:
-                program = Program("/bin/true", "/bin/true")
-                await self._begin(work, params.read(work.engine), program, fd)
+                try:
+                    await asyncio.shield(begin)
+                finally:
+                    await asyncio.wait([begin])
+                    os.close(fd)
+                outcome = await self.wait(work.execution_id)
             except Exception as error:
                 return str(error)
             finally:
-                os.close(fd)
-            outcome = await self.wait(work.execution_id)
-            await self.release(work.execution_id)
+                # Also when the node goes down amid a probe: nothing of it stays.
+                await self.release(work.execution_id)
             return outcome.fault.message if outcome.fault else ""
 
 
