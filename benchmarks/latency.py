@@ -44,7 +44,7 @@ def p1(peers: Peers, quick: bool) -> list[Result]:
     return results
 
 
-def _latency(peers: Peers, name: str, count: int):  # type: ignore[no-untyped-def]
+def _latency(peers: Peers, name: str, count: int):
     return lambda: median(peers.ask(name, f"latency {count}"))
 
 

@@ -37,11 +37,11 @@ def run(host: str, port: int, connections: int, count: int, request: bytes) -> f
     sent = answered = 0
     for key in selector.get_map().values():
         if sent < count:
-            key.fileobj.sendall(request)  # type: ignore[union-attr]  # these are sockets
+            key.fileobj.sendall(request)
             sent += 1
     while answered < count:
         for key, _ in selector.select():
-            data = unread[key.fd] + key.fileobj.recv(65536)  # type: ignore[union-attr]
+            data = unread[key.fd] + key.fileobj.recv(65536)
             if not is_whole(data):
                 unread[key.fd] = data
                 continue
@@ -50,7 +50,7 @@ def run(host: str, port: int, connections: int, count: int, request: bytes) -> f
             unread[key.fd] = b""
             answered += 1
             if sent < count:
-                key.fileobj.sendall(request)  # type: ignore[union-attr]
+                key.fileobj.sendall(request)
                 sent += 1
     return time.perf_counter() - begin
 

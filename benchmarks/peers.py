@@ -29,11 +29,11 @@ class RayPeer:
         self.ray = ray
 
         @ray.remote
-        def noop(value):  # type: ignore[no-untyped-def]
+        def noop(value):
             return value
 
         @ray.remote
-        def process(value):  # type: ignore[no-untyped-def]
+        def process(value):
             return subprocess.run(["/bin/true"], check=True).returncode
 
         self.noop = noop
@@ -112,7 +112,7 @@ class CeleryPeer:
         app = Celery("peer", broker=f"redis://127.0.0.1:{REDIS_PORT}/0")
 
         @app.task(ignore_result=True)
-        def noop(value):  # type: ignore[no-untyped-def]
+        def noop(value):
             return value
 
         self.noop = noop
